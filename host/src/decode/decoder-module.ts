@@ -1,0 +1,196 @@
+// One instance of one decoder module behind ABI 1: it checks the module, moves bytes in and out, and never looks into them.
+import { createHash } from 'node:crypto';
+import { unpack } from 'msgpackr';
+
+export const ABI_MAJOR = 1;
+const PAGE = 65536;
+const ALLOWED_IMPORTS: ReadonlySet<string> = new Set(['env.memory', 'env.abort', 'env.log']);
+const REQUIRED_EXPORTS = [
+  'oisp_abi',
+  'oisp_manifest',
+  'oisp_init',
+  'oisp_in',
+  'oisp_out',
+  'oisp_process',
+  'oisp_consumed',
+  'oisp_resume',
+  'oisp_out_len',
+  'oisp_tick',
+  'oisp_flush',
+  'oisp_stats',
+  'oisp_last_error',
+] as const;
+
+type DecoderExports = Record<(typeof REQUIRED_EXPORTS)[number], (...args: number[]) => number>;
+
+/** Takes the bytes of one out lane; the view is valid until it returns. */
+export type LaneSink = (lane: 0 | 1, bytes: Uint8Array) => void;
+
+export interface DecoderManifest {
+  readonly name: string;
+  readonly version: string;
+  readonly consumes: readonly number[];
+  readonly produces: readonly number[];
+}
+
+export interface DecoderLimits {
+  /** In buffer, bytes: no batch may be longer. */
+  readonly inBytes: number;
+  /** Each out lane, bytes. */
+  readonly outBytes: number;
+  /** Connections the module may hold. */
+  readonly maxConnections: number;
+  /** Maximum of the module's memory, bytes. */
+  readonly memoryBytes: number;
+}
+
+/** A module file, checked: SHA-256 of its bytes and the compiled code. */
+export interface CompiledDecoder {
+  readonly sha256: string;
+  readonly module: WebAssembly.Module;
+}
+
+/** Why a module was refused or gave up: `refused` before it ran, `rejected` a batch, `trap` the instance is lost. */
+export class DecoderError extends Error {
+  constructor(
+    readonly code: 'refused' | 'rejected' | 'trap',
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.name = 'DecoderError';
+  }
+}
+
+/** Compiles a module and refuses one with an import that is not allowed or without an export that is needed. */
+export function compileDecoder(bytes: Uint8Array<ArrayBuffer>): CompiledDecoder {
+  let module: WebAssembly.Module;
+  try {
+    module = new WebAssembly.Module(bytes);
+  } catch (error) {
+    throw new DecoderError('refused', `not a WebAssembly module: ${(error as Error).message}`, { cause: error });
+  }
+  for (const entry of WebAssembly.Module.imports(module)) {
+    const name = `${entry.module}.${entry.name}`;
+    if (!ALLOWED_IMPORTS.has(name)) throw new DecoderError('refused', `imports ${name}; only ${[...ALLOWED_IMPORTS].join(', ')} are allowed`);
+  }
+  const exported = new Set(WebAssembly.Module.exports(module).map((entry) => entry.name));
+  for (const name of REQUIRED_EXPORTS) {
+    if (!exported.has(name)) throw new DecoderError('refused', `does not export ${name}`);
+  }
+  return { sha256: createHash('sha256').update(bytes).digest('hex'), module };
+}
+
+/** A live instance. Not re-entrant: a sink must not call back into the same instance. */
+export class DecoderModule {
+  readonly manifest: DecoderManifest;
+  private readonly memory: WebAssembly.Memory;
+  private readonly exports: DecoderExports;
+  private readonly inAt: number;
+  private readonly outAt: readonly [number, number];
+
+  /** @param log takes the lines a module logs. Throws DecoderError `refused` or `trap`. */
+  constructor(
+    compiled: CompiledDecoder,
+    private readonly limits: DecoderLimits,
+    log: (line: string) => void = () => undefined,
+  ) {
+    this.memory = new WebAssembly.Memory({ initial: 4, maximum: Math.ceil(limits.memoryBytes / PAGE) });
+    const text = (at: number, length: number) => Buffer.from(this.memory.buffer, at >>> 0, length >>> 0).toString('utf8');
+    const env = {
+      memory: this.memory,
+      log: (at: number, length: number) => log(text(at, Math.min(length >>> 0, 1024))),
+      abort: (_message: number, _file: number, line: number, column: number) => {
+        throw new DecoderError('trap', `abort at ${line}:${column}`);
+      },
+    };
+    let instance: WebAssembly.Instance;
+    try {
+      instance = new WebAssembly.Instance(compiled.module, { env });
+    } catch (error) {
+      throw new DecoderError('refused', `cannot be instantiated: ${(error as Error).message}`, { cause: error });
+    }
+    this.exports = instance.exports as DecoderExports;
+    const abi = this.call('oisp_abi');
+    if (abi >>> 16 !== ABI_MAJOR) {
+      throw new DecoderError('refused', `speaks decoder ABI ${abi >>> 16}.${abi & 0xffff}, this host speaks ${ABI_MAJOR}.x`);
+    }
+    this.manifest = unpack(this.prefixed(this.call('oisp_manifest'))) as DecoderManifest;
+    const code = this.call('oisp_init', limits.inBytes, limits.outBytes, 0, limits.maxConnections);
+    if (code < 0) throw new DecoderError('refused', `oisp_init failed: ${this.lastError()}`);
+    this.inAt = this.call('oisp_in') >>> 0;
+    this.outAt = [this.call('oisp_out', 0) >>> 0, this.call('oisp_out', 1) >>> 0];
+  }
+
+  /** Bytes of memory the instance has grown to. */
+  get memoryBytes(): number {
+    return this.memory.buffer.byteLength;
+  }
+
+  /** Decodes whole records. Throws `rejected` when the batch is malformed, `trap` when the instance is lost. */
+  process(bytes: Uint8Array, sink: LaneSink): void {
+    if (bytes.length > this.limits.inBytes) throw new DecoderError('rejected', `a batch of ${bytes.length} bytes exceeds the in buffer of ${this.limits.inBytes}`);
+    new Uint8Array(this.memory.buffer, this.inAt, bytes.length).set(bytes);
+    let code = this.call('oisp_process', bytes.length);
+    for (;;) {
+      const given = this.drain(sink);
+      if (code < 0) throw new DecoderError('rejected', this.lastError());
+      if (this.call('oisp_consumed') >= bytes.length) return;
+      if (!given) throw new DecoderError('trap', 'stopped without input consumed or output made');
+      code = this.call('oisp_resume');
+    }
+  }
+
+  /** Expires what is idle. @param seconds on the record clock. */
+  tick(seconds: number, sink: LaneSink): void {
+    this.call('oisp_tick', seconds);
+    this.drain(sink);
+  }
+
+  /** Gives what is known of everything open: the source has ended. */
+  flush(sink: LaneSink): void {
+    for (let more = 1; more === 1; ) {
+      more = this.call('oisp_flush');
+      const given = this.drain(sink);
+      if (more === 1 && !given) throw new DecoderError('trap', 'oisp_flush asks for more without output');
+    }
+  }
+
+  /** The module's counters. */
+  stats(): Record<string, number> {
+    const length = this.call('oisp_stats');
+    return unpack(Buffer.from(new Uint8Array(this.memory.buffer, this.outAt[1], length))) as Record<string, number>;
+  }
+
+  private drain(sink: LaneSink): boolean {
+    let given = false;
+    for (const lane of [0, 1] as const) {
+      const length = this.call('oisp_out_len', lane);
+      if (length > this.limits.outBytes) throw new DecoderError('trap', `claims ${length} bytes in out lane ${lane} of ${this.limits.outBytes}`);
+      if (length === 0) continue;
+      given = true;
+      sink(lane, new Uint8Array(this.memory.buffer, this.outAt[lane], length));
+    }
+    return given;
+  }
+
+  private lastError(): string {
+    return this.prefixed(this.call('oisp_last_error')).toString('utf8');
+  }
+
+  private prefixed(at: number): Buffer {
+    const view = new DataView(this.memory.buffer);
+    const start = at >>> 0;
+    const length = Math.min(view.getUint32(start, true), PAGE);
+    return Buffer.from(new Uint8Array(this.memory.buffer, start + 4, length));
+  }
+
+  private call(name: keyof DecoderExports, ...args: number[]): number {
+    try {
+      return this.exports[name](...args);
+    } catch (error) {
+      if (error instanceof DecoderError) throw error;
+      throw new DecoderError('trap', `${name}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+}

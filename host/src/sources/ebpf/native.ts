@@ -1,0 +1,95 @@
+// The typed face of the native addon (native/addon.cc): loads it, says what it offers, and nothing else in the host may import it.
+import { createRequire } from 'node:module';
+
+/** Values are validated and defaulted here in TypeScript; the addon gets clean ones. */
+export interface NativeOptions {
+  /** Path of the BPF object file. */
+  objectPath: string;
+  /** Ring buffer size in bytes, a power of two and a multiple of the page size. */
+  ringBytes: number;
+  /** Number of shards, >= 1. */
+  shards: number;
+  /** A batch is handed over when it holds this many bytes... */
+  batchBytes: number;
+  /** ...or when its oldest record has waited this long (ms) while records keep coming. When the ring runs empty it is handed over at once. */
+  flushMs: number;
+  /** Bytes handed over and not yet credited, per shard, before the reader stops taking from the ring. */
+  maxInFlightBytes: number;
+  /** Capture every process (true) or only those in scope (false). */
+  captureAll: boolean;
+}
+
+export interface NativeBatch {
+  shard: number;
+  buffer: ArrayBuffer;
+  /** Bytes of buffer in use, from 0. */
+  length: number;
+  records: number;
+  payloadBytes: number;
+  /** CLOCK_REALTIME - CLOCK_BOOTTIME in ns when the batch was made. */
+  clockOffsetNs: bigint;
+}
+
+export interface NativeStructLayout {
+  size: number;
+  fields: { name: string; offset: number; size: number }[];
+}
+
+export interface NativeStats {
+  /** Kernel ledger: bucket number of enum ledger -> cell. */
+  kernel: { records: number; bytes: number }[];
+  ring: {
+    /** Records and bytes (ring_buffer sample sizes) consumed. */
+    records: number;
+    bytes: number;
+    /** Payload bytes of tls.data consumed. */
+    payloadBytes: number;
+    /** Times the reader waited for credit. */
+    stalls: number;
+    /** Times a sleeping reader was woken by the kernel. */
+    wakeups: number;
+    /** Bytes in the ring now, not yet consumed. */
+    pendingBytes: number;
+    sizeBytes: number;
+    /** Records of an unknown kind or impossible size, and therefore dropped. */
+    malformed: number;
+  };
+  batches: { count: number; bytes: number; records: number; payloadBytes: number; inFlightBytes: number[] };
+  links: number;
+}
+
+/** Error code property of errors thrown by the addon: the errno name, e.g. EPERM. */
+export interface NativeSensor {
+  /** Opens, sizes and loads the object and attaches the tracepoint programs. Throws Error with code (errno name) and a message that names the step and the program; libbpf's own last lines are in the property `log`. */
+  load(): void;
+  /** Layout of `struct oisp_<name>` in the loaded object's BTF, or undefined when it has none. */
+  layout(name: string): NativeStructLayout | undefined;
+  /** Attaches a uprobe (or uretprobe) program by name to a file offset, for every process (pid -1). Returns a link id. Throws with code. */
+  attachUprobe(program: string, path: string, fileOffset: number, isReturn: boolean): number;
+  detach(link: number): void;
+  /** Puts a process into scope. */
+  scopeAdd(tgid: number, capture: boolean, inherit: boolean): void;
+  scopeRemove(tgid: number): void;
+  /** Processes with this thread name are in scope (at most 15 bytes are compared). */
+  scopeAddComm(comm: string): void;
+  setCaptureAll(all: boolean): void;
+  /** Starts the reader thread. onBatch runs on the main thread, once per batch. */
+  start(onBatch: (batch: NativeBatch) => void): void;
+  credit(shard: number, bytes: number): void;
+  stats(): NativeStats;
+  /** Detaches every probe, drains the ring to its end, hands over all batches, stops the thread; onDone is called after the last batch. Idempotent; safe before start. */
+  stop(onDone: () => void): void;
+  /** Frees everything. After stop. */
+  close(): void;
+}
+
+export interface NativeAddon {
+  Sensor: new (options: NativeOptions) => NativeSensor;
+  /** Version of the libbpf in use, e.g. "1.1.2". */
+  libbpfVersion: string;
+}
+
+/** Loads the addon. @param path of oisp_native.node. Throws when it cannot be loaded (missing library, wrong architecture). */
+export function loadNative(path: string): NativeAddon {
+  return createRequire(import.meta.url)(path) as NativeAddon;
+}
