@@ -1,0 +1,129 @@
+// The command line of oisp-host: reads arguments, calls the command, turns its outcome into an exit code.
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { version } from '../config/paths.js';
+import { ExitCode } from '../errors.js';
+import type { Gap } from '../sources/plaintext/index.js';
+import { check } from './check.js';
+import { type DecodeFlags, decode } from './decode.js';
+import { listDecoders } from './decoders.js';
+import { type ReplayFlags, replay } from './replay.js';
+import { type RunFlags, run } from './run.js';
+import { tellError } from './terminal.js';
+
+const EXIT_CODES = `
+Exit codes:
+  0  success
+  1  failure
+  2  wrong usage or configuration
+  3  a privilege is missing
+  4  not supported by this kernel`;
+
+function integer(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < min || value > max) throw new InvalidArgumentError(`It must be an integer from ${min} to ${max}.`);
+    return value;
+  };
+}
+
+/** Collects the values of an option that takes several. */
+function each<T>(parse: (text: string) => T): (text: string, before: T[] | undefined) => T[] {
+  return (text, before) => [...(before ?? []), parse(text)];
+}
+
+function gap(text: string): Gap {
+  const match = /^(request|response):(\d{1,15}):(\d{1,15})$/.exec(text);
+  if (!match) throw new InvalidArgumentError('It must be request:OFFSET:LENGTH or response:OFFSET:LENGTH, in bytes.');
+  return { direction: match[1] as Gap['direction'], offset: Number(match[2]), length: Number(match[3]) };
+}
+
+function describeRun(command: Command, done: (code: number) => void): void {
+  command
+    .description('Capture live and write events until stopped. With a COMMAND: run it, capture only it and its descendants, and end with its exit code.')
+    .argument('[command...]', 'program to run under observation, after --')
+    .option('-c, --config <file>', 'configuration file (TOML)')
+    .option('-o, --output <file>', 'append events to this file; - is standard output (default: -)')
+    .addOption(new Option('-f, --format <format>', 'how events are written (default: pretty on a terminal, else jsonl)').choices(['jsonl', 'pretty']))
+    .option('-p, --pid <pid...>', 'capture only these processes and their descendants', each(integer(1, 4194304)))
+    .option('--comm <name...>', 'capture only threads with these names', each(String))
+    .option('-r, --record <file>', 'also keep the captured plaintext, secrets included, for a later replay')
+    .option('--json', 'at the end, print all statistics and the loss ledger as one JSON object on standard error')
+    .option('-q, --quiet', 'say nothing but warnings on standard error')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  oisp-host run --output events.jsonl
+  oisp-host run -- claude -p "what is in this folder?"
+  oisp-host run --output - --format jsonl --pid 4711 | jq .data.model.id
+${EXIT_CODES}`,
+    )
+    .action(async (argv: string[], flags: RunFlags) => done(await run(argv, flags)));
+}
+
+function describeDecode(command: Command, done: (code: number) => void): void {
+  command
+    .description('Decode the plaintext bytes of one connection from files and print its events as JSON Lines. Needs no privileges.')
+    .option('--request <file>', 'bytes the client sent')
+    .option('--response <file>', 'bytes the client received')
+    .option('--chunk <n>', 'bytes per record, 1 to 16384: the events must not depend on it', integer(1, 16384))
+    .option('--gap <where>', 'leave bytes out as if they had been lost: request:OFFSET:LENGTH or response:OFFSET:LENGTH; may be repeated', each(gap))
+    .option('--authority <host>', 'host the connection was made to, when the bytes do not say it')
+    .option('--stage <module>', 'print the records this decoder module made instead of the events')
+    .option('--show-secrets', 'with --stage: show credentials in headers as they were sent')
+    .addHelpText('after', `\nExamples:\n  oisp-host decode --request request.bin --response response.bin\n  oisp-host decode --request request.bin --stage http\n${EXIT_CODES}`)
+    .action(async (flags: DecodeFlags) => done(await decode(flags)));
+}
+
+function build(done: (code: number) => void): Command {
+  const program = new Command('oisp-host')
+    .description('Sees every AI interaction on this machine without touching the applications.')
+    .version(version, '-V, --version')
+    .addHelpText('after', EXIT_CODES)
+    .exitOverride()
+    .configureHelp({ sortSubcommands: false })
+    .showSuggestionAfterError();
+  const sub = (parent: Command, name: string) => parent.command(name).exitOverride().showSuggestionAfterError();
+  describeRun(sub(program, 'run'), done);
+  sub(program, 'check')
+    .description('Say what will work on this machine, what will not, and what to do about it.')
+    .option('--json', 'print the findings as one JSON object')
+    .addHelpText('after', EXIT_CODES)
+    .action(async (flags: { json?: boolean }) => done(await check(flags)));
+  describeDecode(sub(program, 'decode'), done);
+  sub(program, 'replay')
+    .description('Decode a recording made with run --record. The same bytes give the same events.')
+    .argument('<file>', 'recording')
+    .option('-o, --output <file>', 'append events to this file; - is standard output (default: -)')
+    .addOption(new Option('-f, --format <format>', 'how events are written (default: pretty on a terminal, else jsonl)').choices(['jsonl', 'pretty']))
+    .option('--json', 'at the end, print all statistics as one JSON object on standard error')
+    .option('-q, --quiet', 'say nothing but warnings on standard error')
+    .addHelpText('after', EXIT_CODES)
+    .action(async (file: string, flags: ReplayFlags) => done(await replay(file, flags)));
+  const decoders = sub(program, 'decoders').description('Look at the decoder modules.');
+  sub(decoders, 'list')
+    .description('List the decoder modules: version, hash, and the records each consumes and produces.')
+    .option('--json', 'print the list as one JSON array')
+    .action((flags: { json?: boolean }) => done(listDecoders(flags)));
+  return program;
+}
+
+async function main(): Promise<number> {
+  let code = 0;
+  try {
+    await build((exit) => {
+      code = exit;
+    }).parseAsync();
+  } catch (error) {
+    // Commander has already said what is wrong; help and version are no errors.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.success : ExitCode.usage;
+    return tellError(error);
+  }
+  return code;
+}
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // A reader that went away (| head) is told by the sink's counters; anything else is a defect.
+  if (error.code !== 'EPIPE') throw error;
+});
+process.exitCode = await main();

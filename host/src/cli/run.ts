@@ -1,0 +1,144 @@
+// `oisp-host run`: captures live until it is told to stop or its command has ended. Opens every output before it loads a probe.
+import type { Config } from '../config/index.js';
+import { loadConfig } from '../config/index.js';
+import { paths, version } from '../config/paths.js';
+import { loadDecoders } from '../decode/load.js';
+import { HostError } from '../errors.js';
+import type { Sink } from '../events/event.js';
+import { makeSink, type SinkName } from '../sinks/index.js';
+import { EbpfSource, readHostContext } from '../sources/ebpf/index.js';
+import { Recorder } from '../sources/replay/recorder.js';
+import { makeLedger } from '../topology/ledger.js';
+import { Pipeline } from '../topology/pipeline.js';
+import { ShardPool } from '../topology/shard-pool.js';
+import { ObservedCommand } from './command.js';
+import { tellRun } from './summary.js';
+import { note } from './terminal.js';
+
+export interface RunFlags {
+  config?: string;
+  output?: string;
+  format?: string;
+  pid?: number[];
+  comm?: string[];
+  record?: string;
+  json?: boolean;
+  quiet?: boolean;
+}
+
+/** @returns the exit code: the command's own when there is one. */
+export async function run(command: readonly string[], flags: RunFlags): Promise<number> {
+  const config = loadConfig(flags.config, overrides(flags));
+  const say = flags.quiet ? () => undefined : note;
+  const host = await readHostContext();
+  const sink = openSink(config, say);
+  await sink.open();
+  const recorder = flags.record === undefined ? undefined : await Recorder.open(flags.record, host, config['decode.shards'], (error) => note(`recording stopped: ${error.message}`));
+  if (recorder) say(`recording plaintext, secrets included, to ${flags.record} (mode 0600)`);
+  const decoders = loadDecoders(paths.decoders);
+  const source = new EbpfSource(sourceOptions(config, command[0]));
+  const pool = new ShardPool({ shards: config['decode.shards'], decoders, host, version });
+  const pipeline = new Pipeline({ source, pool, sink, log: say, live: true, ...(recorder && { recorder }) });
+  let exitCode = 0;
+  try {
+    await pool.load();
+    const ended = Promise.withResolvers<void>();
+    await pipeline.start((error) => (error ? ended.reject(error) : ended.resolve()));
+    say(`capturing ${describeScope(config, command)}; ${source.targets().length} TLS files probed; events go to ${config['output.path'] === '-' ? 'standard output' : config['output.path']}`);
+    exitCode = command.length ? await observe(command, source, host, ended.promise) : await untilSignal(ended.promise);
+    await pipeline.stop();
+    const shards = await pool.stats();
+    const ledger = makeLedger(source.stats(), pipeline.counts, shards);
+    tellRun({ ledger, source: source.stats(), pipeline: pipeline.counts, correlate: pipeline.correlator.counters(), shards, sink: sink.stats(), recorder: recorder?.stats() }, flags);
+    if (sink.stats().dropped > 0 && exitCode === 0) exitCode = 1;
+  } finally {
+    // Closing twice is harmless: an error on the way must not leave probes or files behind.
+    await source.stop();
+    await recorder?.close();
+    await sink.close();
+    await pool.close();
+  }
+  return exitCode;
+}
+
+function overrides(flags: RunFlags): Partial<Config> {
+  return {
+    ...(flags.output !== undefined && { 'output.path': flags.output }),
+    ...(flags.format !== undefined && { 'output.format': flags.format }),
+    ...(flags.pid !== undefined && { 'capture.pids': flags.pid }),
+    ...(flags.comm !== undefined && { 'capture.comms': flags.comm }),
+  };
+}
+
+/** The sink the configuration asks for, not yet open. */
+export function openSink(config: Config, say: (text: string) => void): Sink {
+  const pretty = config['output.format'] === 'pretty' || (config['output.format'] === 'auto' && config['output.path'] === '-' && process.stdout.isTTY);
+  const name: SinkName = pretty ? 'console' : 'jsonl';
+  return makeSink(name, { output: config['output.path'], onTrouble: say });
+}
+
+function sourceOptions(config: Config, command: string | undefined): ConstructorParameters<typeof EbpfSource>[0] {
+  const pids = [...config['capture.pids']];
+  const comms = [...config['capture.comms']];
+  for (const pid of pids) requireProcess(pid);
+  return {
+    objectPath: paths.bpfObject,
+    addonPath: paths.addon,
+    shards: config['decode.shards'],
+    ringBytes: config['capture.ring_bytes'],
+    batchBytes: config['capture.batch_bytes'],
+    flushMs: config['capture.flush_ms'],
+    maxInFlightBytes: config['capture.max_in_flight_bytes'],
+    ...(command !== undefined && { command }),
+    scope: { all: command === undefined && pids.length === 0 && comms.length === 0, pids, comms },
+  };
+}
+
+function requireProcess(pid: number): void {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') throw new HostError('USAGE', `there is no process ${pid}`, 'Name a running process with --pid.');
+  }
+}
+
+function describeScope(config: Config, command: readonly string[]): string {
+  const parts = [];
+  if (command.length) parts.push(`${command[0]} and its descendants`);
+  if (config['capture.pids'].length) parts.push(`processes ${config['capture.pids'].join(', ')} and their descendants`);
+  if (config['capture.comms'].length) parts.push(`threads named ${config['capture.comms'].join(', ')}`);
+  return parts.length ? parts.join(', ') : 'every process';
+}
+
+const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Calls back on each stop signal until undone. */
+function onStopSignals(listener: (signal: NodeJS.Signals) => void): () => void {
+  for (const signal of STOP_SIGNALS) process.on(signal, listener);
+  return () => {
+    for (const signal of STOP_SIGNALS) process.off(signal, listener);
+  };
+}
+
+async function untilSignal(ended: Promise<void>): Promise<number> {
+  const stopped = Promise.withResolvers<void>();
+  onStopSignals(() => stopped.resolve());
+  await Promise.race([stopped.promise, ended]);
+  return 0;
+}
+
+/** Runs the command in scope. A terminal's interrupt reaches it directly; a termination signal is passed on. */
+async function observe(command: readonly string[], source: EbpfSource, host: Awaited<ReturnType<typeof readHostContext>>, ended: Promise<void>): Promise<number> {
+  const observed = new ObservedCommand(command, host);
+  const undo = onStopSignals((signal) => {
+    if (signal !== 'SIGINT' || !process.stdin.isTTY) observed.signal(signal);
+  });
+  source.observeChildren();
+  try {
+    return await Promise.race([observed.run(), ended.then(() => 1)]);
+  } finally {
+    source.stopObserving();
+    undo();
+    onStopSignals(() => undefined);
+  }
+}

@@ -1,0 +1,175 @@
+// The router of one shard: hands whole buffers from module to module by the kinds they declare, and never looks into a record.
+import { type CompiledDecoder, DecoderError, type DecoderLimits, type DecoderManifest, DecoderModule, type LaneSink } from './decoder-module.js';
+
+/** A module file, ready to be instantiated in any thread. */
+export interface LoadedDecoder {
+  readonly name: string;
+  readonly version: string;
+  readonly compiled: CompiledDecoder;
+}
+
+/** Kinds below this number come from sources; kinds from 48 on go to the host (schema/records.toml). */
+const FIRST_DECODER_KIND = 32;
+const FIRST_HOST_KIND = 48;
+
+const MEBI = 1024 * 1024;
+/** Longest buffer a module takes: a source's batch or another module's lane. */
+export const CHAIN_BUFFER_BYTES = MEBI;
+/** Lane of a module that makes events: one event with 8 MiB of content, with room. */
+const EVENT_LANE_BYTES = 24 * MEBI;
+const MEMORY_BYTES = 512 * MEBI;
+const MAX_CONNECTIONS = 16384;
+
+/** What a module did since the chain was made; survives a rebuilt instance. */
+export interface ModuleCounters {
+  version: string;
+  sha256: string;
+  /** Buffers rejected as malformed, and instances lost to a trap. */
+  rejected: number;
+  traps: number;
+  memory_bytes: number;
+  /** The module's own counters (oisp_stats), summed over its instances. */
+  counters: Record<string, number>;
+}
+
+/** Takes a lane 1 buffer and the name of the module that made it; the view is valid until it returns. */
+export type HostSink = (bytes: Uint8Array, decoder: string) => void;
+
+/** Sees what every module puts out; for people who debug decoders. */
+export type ChainTap = (module: string, lane: 0 | 1, bytes: Uint8Array) => void;
+
+interface Stage {
+  readonly decoder: LoadedDecoder;
+  instance: DecoderModule;
+  manifest: DecoderManifest;
+  limits: DecoderLimits;
+  /** Stages that consume what this one puts on lane 0. */
+  next: Stage[];
+  rejected: number;
+  traps: number;
+  /** Counters of instances that are gone. */
+  past: Record<string, number>;
+}
+
+/** Not re-entrant. Order is kept: the events of one process() call come out in the order of their records. */
+export class Chain {
+  private readonly stages: Stage[];
+  private readonly entries: Stage[];
+  private toHost: HostSink = () => undefined;
+
+  /** @throws DecoderError `refused` when a module cannot be used or two modules feed each other. */
+  constructor(
+    decoders: readonly LoadedDecoder[],
+    private readonly options: { log?: (line: string) => void; tap?: ChainTap } = {},
+  ) {
+    this.stages = decoders.map((decoder) => this.newStage(decoder));
+    for (const stage of this.stages) {
+      stage.next = this.stages.filter((other) => other !== stage && other.manifest.consumes.some((kind) => kind >= FIRST_DECODER_KIND && stage.manifest.produces.includes(kind)));
+    }
+    this.entries = this.stages.filter((stage) => stage.manifest.consumes.some((kind) => kind < FIRST_DECODER_KIND));
+    this.refuseCycles();
+  }
+
+  /** Decodes a source's batch, at most CHAIN_BUFFER_BYTES long. @param toHost takes lane 1 buffers. */
+  process(bytes: Uint8Array, toHost: HostSink): void {
+    this.toHost = toHost;
+    for (const stage of this.entries) this.run(stage, (instance, sink) => instance.process(bytes, sink));
+  }
+
+  /** @param seconds on the record clock (CLOCK_BOOTTIME). */
+  tick(seconds: number, toHost: HostSink): void {
+    this.toHost = toHost;
+    for (const stage of this.inFlowOrder()) this.run(stage, (instance, sink) => instance.tick(seconds, sink));
+  }
+
+  /** The source has ended: everything open is told as far as it is known. */
+  flush(toHost: HostSink): void {
+    this.toHost = toHost;
+    for (const stage of this.inFlowOrder()) this.run(stage, (instance, sink) => instance.flush(sink));
+  }
+
+  /** Counters by module name. */
+  stats(): Record<string, ModuleCounters> {
+    const out: Record<string, ModuleCounters> = {};
+    for (const stage of this.stages) {
+      out[stage.decoder.name] = {
+        version: stage.decoder.version,
+        sha256: stage.decoder.compiled.sha256,
+        rejected: stage.rejected,
+        traps: stage.traps,
+        memory_bytes: stage.instance.memoryBytes,
+        counters: addCounters({ ...stage.past }, stage.instance.stats()),
+      };
+    }
+    return out;
+  }
+
+  /** Version and hash of the module that makes events, by module: part of every event. */
+  identities(): { name: string; version: string; sha256: string }[] {
+    return this.stages.map(({ decoder }) => ({ name: decoder.name, version: decoder.version, sha256: decoder.compiled.sha256 }));
+  }
+
+  private newStage(decoder: LoadedDecoder): Stage {
+    const limits = { inBytes: CHAIN_BUFFER_BYTES, outBytes: CHAIN_BUFFER_BYTES, maxConnections: MAX_CONNECTIONS, memoryBytes: MEMORY_BYTES };
+    let instance = new DecoderModule(decoder.compiled, limits, this.options.log);
+    const makesEvents = instance.manifest.produces.some((kind) => kind >= FIRST_HOST_KIND);
+    if (makesEvents) {
+      limits.outBytes = EVENT_LANE_BYTES;
+      instance = new DecoderModule(decoder.compiled, limits, this.options.log);
+    }
+    return { decoder, instance, manifest: instance.manifest, limits, next: [], rejected: 0, traps: 0, past: {} };
+  }
+
+  private run(stage: Stage, step: (instance: DecoderModule, sink: LaneSink) => void): void {
+    try {
+      step(stage.instance, (lane, bytes) => this.route(stage, lane, bytes));
+    } catch (error) {
+      if (!(error instanceof DecoderError)) throw error;
+      this.options.log?.(`decoder ${stage.decoder.name}: ${error.message}`);
+      if (error.code === 'rejected') stage.rejected++;
+      else this.rebuild(stage);
+    }
+  }
+
+  private route(from: Stage, lane: 0 | 1, bytes: Uint8Array): void {
+    this.options.tap?.(from.decoder.name, lane, bytes);
+    if (lane === 1) this.toHost(bytes, from.decoder.name);
+    else for (const stage of from.next) this.run(stage, (instance, sink) => instance.process(bytes, sink));
+  }
+
+  /** A trap costs the instance and the connections it knew; what it had counted is kept. */
+  private rebuild(stage: Stage): void {
+    stage.traps++;
+    try {
+      addCounters(stage.past, stage.instance.stats());
+    } catch (error) {
+      this.options.log?.(`decoder ${stage.decoder.name}: its counters are lost with it: ${(error as Error).message}`);
+    }
+    stage.instance = new DecoderModule(stage.decoder.compiled, stage.limits, this.options.log);
+  }
+
+  /** Upstream first, so that what one stage gives on flush is decoded by the next before that one is flushed. */
+  private inFlowOrder(): Stage[] {
+    const out: Stage[] = [];
+    const visit = (stage: Stage): void => {
+      if (out.includes(stage)) return;
+      for (const other of this.stages) if (other.next.includes(stage)) visit(other);
+      out.push(stage);
+    };
+    for (const stage of this.stages) visit(stage);
+    return out;
+  }
+
+  private refuseCycles(): void {
+    const visit = (stage: Stage, path: readonly Stage[]): void => {
+      if (path.includes(stage)) throw new DecoderError('refused', `modules feed each other: ${[...path, stage].map((s) => s.decoder.name).join(' -> ')}`);
+      for (const next of stage.next) visit(next, [...path, stage]);
+    };
+    for (const stage of this.stages) visit(stage, []);
+  }
+}
+
+function addCounters(into: Record<string, number>, from: Record<string, number>): Record<string, number> {
+  for (const [name, value] of Object.entries(from)) into[name] = (into[name] ?? 0) + value;
+  return into;
+}

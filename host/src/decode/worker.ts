@@ -1,0 +1,120 @@
+// The decoding half of a shard: batches in, events before the envelope out. It knows no source, no sink and no configuration.
+import { Unpackr } from 'msgpackr';
+import type { HostRecords, ProcessEnd, ProcessStart, RawEvent } from '../events/raw-event.js';
+import { Kind } from '../gen/records.js';
+import { Chain, type ChainTap, type LoadedDecoder, type ModuleCounters } from './chain.js';
+
+// 'auto': a number where it is exact, else a BigInt. The type declaration of msgpackr does not list it.
+const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'auto' as 'number' });
+
+/** Counts of what the chain gave the host. */
+export interface DecodeCounters {
+  events: number;
+  /** Records of a kind or shape the host does not know: dropped. */
+  unknown: number;
+  /** Out buffers that were not msgpack: dropped. */
+  malformed: number;
+}
+
+export class DecodeWorker {
+  readonly counters: DecodeCounters = { events: 0, unknown: 0, malformed: 0 };
+  private readonly chain: Chain;
+
+  constructor(decoders: readonly LoadedDecoder[], options: { log?: (line: string) => void; tap?: ChainTap } = {}) {
+    this.chain = new Chain(decoders, options);
+  }
+
+  process(batch: Uint8Array, out: HostRecords): void {
+    this.chain.process(batch, (bytes, decoder) => this.take(bytes, decoder, out));
+  }
+
+  tick(seconds: number, out: HostRecords): void {
+    this.chain.tick(seconds, (bytes, decoder) => this.take(bytes, decoder, out));
+  }
+
+  flush(out: HostRecords): void {
+    this.chain.flush((bytes, decoder) => this.take(bytes, decoder, out));
+  }
+
+  stats(): { modules: Record<string, ModuleCounters>; host: DecodeCounters } {
+    return { modules: this.chain.stats(), host: { ...this.counters } };
+  }
+
+  identities(): ReturnType<Chain['identities']> {
+    return this.chain.identities();
+  }
+
+  private take(bytes: Uint8Array, decoder: string, out: HostRecords): void {
+    let records: unknown[];
+    try {
+      records = unpackr.unpackMultiple(bytes);
+    } catch (error) {
+      this.counters.malformed++;
+      records = (error as { values?: unknown[] }).values ?? [];
+    }
+    for (const record of records) this.give(record, decoder, out);
+  }
+
+  private give(record: unknown, decoder: string, out: HostRecords): void {
+    const parsed = parse(record, decoder);
+    if (!parsed) this.counters.unknown++;
+    else if (parsed.kind === Kind.event) {
+      this.counters.events++;
+      out.event(parsed.value);
+    } else if (parsed.kind === Kind.proc_start) out.processStart(parsed.value);
+    else out.processEnd(parsed.value);
+  }
+}
+
+type Parsed = { kind: typeof Kind.event; value: RawEvent } | { kind: typeof Kind.proc_start; value: ProcessStart } | { kind: typeof Kind.proc_end; value: ProcessEnd };
+
+const isMap = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+const isNs = (value: unknown): value is number | bigint => isCount(value) || typeof value === 'bigint';
+const isText = (value: unknown): value is string | null => value === null || typeof value === 'string';
+
+/** A module may be anybody's: what it gives is checked here once, and trusted from here on. */
+function parse(record: unknown, decoder: string): Parsed | undefined {
+  if (!Array.isArray(record)) return undefined;
+  switch (record[0]) {
+    case Kind.event:
+      return parseEvent(record, decoder);
+    case Kind.proc_start:
+      return parseStart(record);
+    case Kind.proc_end: {
+      const [, ts, tgid, startNs] = record;
+      return isNs(ts) && isCount(tgid) && isNs(startNs) ? { kind: Kind.proc_end, value: { ts: BigInt(ts), tgid, startNs: BigInt(startNs) } } : undefined;
+    }
+    default:
+      return undefined;
+  }
+}
+
+function parseEvent(record: unknown[], decoder: string): Parsed | undefined {
+  const [, type, ts, origin, conn, stream, index, data, meta] = record;
+  if (typeof type !== 'string' || !isNs(ts) || !(origin instanceof Uint8Array) || !isMap(data) || !isCount(index)) return undefined;
+  if ((conn !== null && !isNs(conn)) || (stream !== null && !isCount(stream))) return undefined;
+  const value: RawEvent = {
+    decoder,
+    type,
+    ts: BigInt(ts),
+    // Copied: the buffer it points into is reused by the next call.
+    origin: Uint8Array.from(origin),
+    conn: conn === null ? null : BigInt(conn).toString(16).padStart(16, '0'),
+    stream,
+    index,
+    data,
+    meta: isMap(meta) ? meta : {},
+  };
+  return { kind: Kind.event, value };
+}
+
+function parseStart(record: unknown[]): Parsed | undefined {
+  const [, how, ts, tgid, ppid, startNs, parentStartNs, uid, gid, comm, exe, args, cwd, cgroup, flags] = record;
+  if (!isNs(ts) || !isNs(startNs) || !isNs(parentStartNs) || typeof comm !== 'string') return undefined;
+  if (!isCount(how) || !isCount(tgid) || !isCount(ppid) || !isCount(uid) || !isCount(gid) || !isCount(flags)) return undefined;
+  if (!isText(exe) || !isText(cwd) || !isText(cgroup)) return undefined;
+  if (args !== null && !(Array.isArray(args) && args.every((arg) => typeof arg === 'string'))) return undefined;
+  const value: ProcessStart = { how, ts: BigInt(ts), tgid, ppid, startNs: BigInt(startNs), parentStartNs: BigInt(parentStartNs), uid, gid, comm, exe, args, cwd, cgroup, flags };
+  return { kind: Kind.proc_start, value };
+}

@@ -1,0 +1,71 @@
+// What leaves the decoder chain: events before the envelope, and what decoders tell of processes. Types only.
+
+/** meta of an event record, as schema/decoder-abi.md lists it. */
+export interface EventMeta {
+  level?: 'high' | 'medium' | 'low' | 'inferred';
+  completeness?: string;
+  reasons?: string[];
+  missing?: string[];
+  limitations?: string[];
+  missing_bytes?: number;
+  detection?: string;
+  provider?: string;
+  auth?: AuthSeen;
+  role?: string;
+  ext?: Record<string, unknown>;
+}
+
+/** How a request authenticated itself. `key` is a secret: it ends in the redact step. */
+export interface AuthSeen {
+  scheme: string;
+  header?: string;
+  key?: string;
+}
+
+/** One event as a decoder module made it. */
+export interface RawEvent {
+  /** Name of the module. */
+  decoder: string;
+  type: string;
+  /** Nanoseconds, CLOCK_BOOTTIME. */
+  ts: bigint;
+  /** The kernel record's fixed part, rec_header first; may be empty. */
+  origin: Uint8Array;
+  /** 16 hex digits, or null for events of no connection. */
+  conn: string | null;
+  stream: number | null;
+  index: number;
+  data: Record<string, unknown>;
+  meta: EventMeta;
+}
+
+/** A process, as sys.exec, sys.fork or the snapshot tells of it. */
+export interface ProcessStart {
+  how: number;
+  ts: bigint;
+  tgid: number;
+  ppid: number;
+  startNs: bigint;
+  parentStartNs: bigint;
+  uid: number;
+  gid: number;
+  comm: string;
+  exe: string | null;
+  args: string[] | null;
+  cwd: string | null;
+  cgroup: string | null;
+  flags: number;
+}
+
+export interface ProcessEnd {
+  ts: bigint;
+  tgid: number;
+  startNs: bigint;
+}
+
+/** Takes what the chain gives the host, in order. */
+export interface HostRecords {
+  event(event: RawEvent): void;
+  processStart(start: ProcessStart): void;
+  processEnd(end: ProcessEnd): void;
+}

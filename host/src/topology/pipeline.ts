@@ -1,0 +1,115 @@
+// Joins one source to the shards and the sink: batches in, events out in order, credit back. It decodes nothing itself.
+import { uptime } from 'node:os';
+import type { OispEvent, Sink } from '../events/event.js';
+import type { RecordBatch, Source } from '../events/source.js';
+import { Correlator } from '../transforms/correlate/index.js';
+import type { ShardAnswer } from './shard-entry.js';
+import type { ShardPool } from './shard-pool.js';
+
+/** Keeps batches for a later replay. */
+export interface BatchRecorder {
+  write(batch: RecordBatch): void;
+}
+
+export interface PipelineOptions {
+  readonly source: Source;
+  readonly pool: ShardPool;
+  readonly sink: Sink;
+  readonly recorder?: BatchRecorder;
+  /** A line for the daemon's log. */
+  readonly log: (line: string) => void;
+  /** Whether idle connections expire by the machine's clock: for live sources only, so that a replay depends on nothing but its bytes. */
+  readonly live: boolean;
+}
+
+export interface PipelineStats {
+  batches: number;
+  records: number;
+  payload_bytes: number;
+  /** Payload bytes of batches whose shard failed: not decoded. */
+  failed_bytes: number;
+  events: number;
+}
+
+const TICK_MS = 30_000;
+
+export class Pipeline {
+  readonly counts: PipelineStats = { batches: 0, records: 0, payload_bytes: 0, failed_bytes: 0, events: 0 };
+  readonly correlator = new Correlator();
+  /** Everything taken so far has been delivered when this settles. */
+  private delivered: Promise<void> = Promise.resolve();
+  private timer: NodeJS.Timeout | undefined;
+  private failure: Error | undefined;
+
+  constructor(private readonly options: PipelineOptions) {}
+
+  /** Starts the source. @param onEnd called once when the source ends by itself, or when a shard or the sink fails for good. */
+  async start(onEnd: (error?: Error) => void): Promise<void> {
+    const { source, live } = this.options;
+    this.onEnd = onEnd;
+    await source.start(
+      (batch) => this.take(batch),
+      (error) => onEnd(error),
+    );
+    if (live) this.timer = setInterval(() => this.tick(), TICK_MS).unref();
+  }
+
+  private onEnd: (error?: Error) => void = () => undefined;
+
+  /** Stops the source, decodes and delivers all it had, flushes the decoders. The sink stays open. @throws the first failure of a shard. */
+  async stop(): Promise<void> {
+    clearInterval(this.timer);
+    await this.options.source.stop();
+    this.options.sink.stopping();
+    await this.delivered;
+    for (const answer of await this.options.pool.flush()) await this.deliver(answer);
+    if (this.failure) throw this.failure;
+  }
+
+  private take(batch: RecordBatch): void {
+    this.options.recorder?.write(batch);
+    const { shard, records, payloadBytes } = batch;
+    const bytes = batch.bytes.length;
+    this.counts.batches++;
+    this.counts.records += records;
+    this.counts.payload_bytes += payloadBytes;
+    const answer = this.options.pool.process(batch);
+    // Taken up at once, so that a failure is never an unhandled rejection while earlier batches are being delivered.
+    const settled = answer.then(
+      (value) => ({ value }),
+      (error: Error) => ({ error }),
+    );
+    this.delivered = this.delivered.then(async () => {
+      const result = await settled;
+      if ('error' in result) this.fail(result.error, payloadBytes);
+      else await this.deliver(result.value);
+      this.options.source.credit(shard, bytes);
+    });
+  }
+
+  private tick(): void {
+    const answers = this.options.pool.tick(Math.floor(uptime()));
+    this.delivered = this.delivered.then(async () => {
+      try {
+        for (const answer of await answers) await this.deliver(answer);
+      } catch (error) {
+        this.fail(error as Error, 0);
+      }
+    });
+  }
+
+  private async deliver({ events, log }: ShardAnswer): Promise<void> {
+    for (const line of log) this.options.log(line);
+    if (!events.length) return;
+    const linked: OispEvent[] = events.map((event) => this.correlator.add(event));
+    this.counts.events += linked.length;
+    await this.options.sink.write(linked);
+  }
+
+  private fail(error: Error, payloadBytes: number): void {
+    this.counts.failed_bytes += payloadBytes;
+    if (this.failure) return;
+    this.failure = error;
+    this.onEnd(error);
+  }
+}

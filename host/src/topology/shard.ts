@@ -1,0 +1,85 @@
+// One shard: decoder chain, then enrich, redact and digest, in the thread that calls it. What it returns may leave the shard.
+import type { ChainTap, LoadedDecoder, ModuleCounters } from '../decode/chain.js';
+import { type DecodeCounters, DecodeWorker } from '../decode/worker.js';
+import type { ShardEvent } from '../events/event.js';
+import type { HostRecords, RawEvent } from '../events/raw-event.js';
+import type { HostContext } from '../events/source.js';
+import { addDigests } from '../transforms/digest/index.js';
+import { Enricher } from '../transforms/enrich/index.js';
+import { type RedactCounters, Redactor } from '../transforms/redact/index.js';
+
+export interface ShardOptions {
+  readonly decoders: readonly LoadedDecoder[];
+  readonly host: HostContext;
+  /** Version of this build. */
+  readonly version: string;
+  readonly shard: number;
+  readonly log?: (line: string) => void;
+  readonly tap?: ChainTap;
+}
+
+export interface ShardStats {
+  modules: Record<string, ModuleCounters>;
+  host: DecodeCounters;
+  enrich: ReturnType<Enricher['counters']>;
+  redact: RedactCounters;
+}
+
+/** Process records reach every shard, so that each knows who its connections belong to; only shard 0 tells of them. */
+const TELLS_OF_PROCESSES = 0;
+
+export class Shard {
+  private readonly decoder: DecodeWorker;
+  private readonly enricher: Enricher;
+  private readonly redactor = new Redactor();
+  private readonly records: HostRecords;
+  private clockOffsetNs = 0n;
+  private out: ShardEvent[] = [];
+
+  constructor(private readonly options: ShardOptions) {
+    const { log, tap } = options;
+    this.decoder = new DecodeWorker(options.decoders, { ...(log && { log }), ...(tap && { tap }) });
+    this.enricher = new Enricher({ host: options.host, version: options.version, shard: options.shard, decoders: this.decoder.identities() });
+    this.records = {
+      event: (raw) => this.take(raw),
+      processStart: (start) => this.enricher.processStart(start),
+      processEnd: (end) => this.enricher.processEnd(end),
+    };
+  }
+
+  /** Decodes one batch. @param clockOffsetNs CLOCK_REALTIME - CLOCK_BOOTTIME. @returns its events, redacted, in order. */
+  process(batch: Uint8Array, clockOffsetNs: bigint): ShardEvent[] {
+    this.clockOffsetNs = clockOffsetNs;
+    this.decoder.process(batch, this.records);
+    return this.taken();
+  }
+
+  /** @param seconds on the record clock. */
+  tick(seconds: number): ShardEvent[] {
+    this.decoder.tick(seconds, this.records);
+    return this.taken();
+  }
+
+  /** The source has ended: tells what is known of everything open. */
+  flush(): ShardEvent[] {
+    this.decoder.flush(this.records);
+    return this.taken();
+  }
+
+  stats(): ShardStats {
+    return { ...this.decoder.stats(), enrich: this.enricher.counters(), redact: structuredClone(this.redactor.counters) };
+  }
+
+  private take(raw: RawEvent): void {
+    if (raw.conn === null && this.options.shard !== TELLS_OF_PROCESSES) return;
+    const enriched = this.enricher.event(raw, this.clockOffsetNs);
+    const event = this.redactor.redact(enriched.event, raw.meta.auth);
+    if (event) this.out.push({ event: addDigests(event), exchange: enriched.exchange });
+  }
+
+  private taken(): ShardEvent[] {
+    const events = this.out;
+    this.out = [];
+    return events;
+  }
+}

@@ -1,0 +1,47 @@
+// Replaces secrets in text, by pattern and by known value; it knows nothing of events.
+import { SECRET_PATTERNS } from './patterns.js';
+
+/** Shorter values are not scrubbed by value: they would hit ordinary words. */
+const MIN_KNOWN_LENGTH = 8;
+
+/** Cheap first look: text without any of these holds nothing that a pattern could match. */
+const SUSPECT =
+  /sk-|-----BEGIN|AIza|AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|xox|hf_|gsk_|xai-|pplx-|r8_|npm_|csk-|nvapi-|eyJ|authorization|key|cookie|bearer|basic|:\/\/|token|secret|passw|[?&]sig/i;
+
+const PATTERNS = SECRET_PATTERNS.map(({ kind, source, flags }) => ({ kind, expression: new RegExp(source, flags ?? 'g') }));
+
+export class Scrubber {
+  private readonly known: string[];
+  /** Kinds found so far, with how often. */
+  readonly found = new Map<string, number>();
+
+  /** @param known values that are secrets whatever they look like (the key a request carried). */
+  constructor(known: readonly string[] = []) {
+    this.known = known.filter((value) => value.length >= MIN_KNOWN_LENGTH);
+  }
+
+  /** @returns the text with every secret replaced by `[REDACTED:kind]`; the same string when there is none. */
+  scrub(text: string): string {
+    let out = text;
+    for (const value of this.known) {
+      if (!out.includes(value)) continue;
+      const parts = out.split(value);
+      this.count('known_key', parts.length - 1);
+      out = parts.join('[REDACTED:known_key]');
+    }
+    if (!SUSPECT.test(out)) return out;
+    for (const { kind, expression } of PATTERNS) {
+      out = out.replace(expression, (...args) => {
+        this.count(kind, 1);
+        const groups = args.at(-1) as { keep?: string } | undefined;
+        const keep = typeof groups === 'object' ? groups.keep ?? '' : '';
+        return `${keep}[REDACTED:${kind}]`;
+      });
+    }
+    return out;
+  }
+
+  private count(kind: string, times: number): void {
+    this.found.set(kind, (this.found.get(kind) ?? 0) + times);
+  }
+}
