@@ -33,7 +33,7 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
   const host = await readHostContext();
   const sink = openSink(config, say);
   await sink.open();
-  const recorder = flags.record === undefined ? undefined : await Recorder.open(flags.record, host, config['decode.shards'], (error) => note(`recording stopped: ${error.message}`));
+  const recorder = flags.record === undefined ? undefined : await Recorder.open(flags.record, host, config['decode.shards'], { onError: (error) => note(error.message) });
   if (recorder) say(`recording plaintext, secrets included, to ${flags.record} (mode 0600)`);
   const decoders = loadDecoders(paths.decoders);
   const source = new EbpfSource(sourceOptions(config, command[0]));

@@ -47,9 +47,12 @@ export interface OispEvent {
   host?: Record<string, unknown>;
   actor?: { uid: number; gid?: number; user?: string };
   process?: ProcessContext;
+  app?: Record<string, unknown>;
+  web_context?: Record<string, unknown>;
   source: { collector: string; collector_version: string; capture_method: string; capture_point?: string };
   confidence: Confidence;
   data: Record<string, unknown>;
+  attrs?: Record<string, unknown>;
   ext?: Record<string, unknown>;
   related_events?: RelatedEvent[];
 }

@@ -11,6 +11,8 @@ const KEY_PREFIX_LENGTH = 8;
 /** Keys at most this long have no prefix shown: it would be most of the key. */
 const SHORT_KEY = 24;
 const MAX_DEPTH = 256;
+/** Parts of an event that hold what a program said or was called with; the rest is the sensor's own words. */
+const SEARCHED = ['process', 'app', 'web_context', 'confidence', 'data', 'attrs', 'ext', 'actor'] as const satisfies readonly (keyof OispEvent)[];
 
 export interface RedactCounters {
   /** Events in which something was replaced. */
@@ -43,9 +45,8 @@ export class Redactor {
   private apply(event: OispEvent, auth: AuthSeen | undefined): OispEvent {
     const scrubber = new Scrubber(auth?.key === undefined ? [] : secretsOf(auth.key));
     if (auth) event.data['auth'] = authInfo(auth);
-    const { host, source, ...rest } = event;
-    const clean = scrubValue(rest, scrubber, 0) as Omit<OispEvent, 'host' | 'source'>;
-    const out: OispEvent = { ...clean, ...(host && { host }), source };
+    const out = { ...event };
+    for (const part of SEARCHED) if (event[part] !== undefined) Object.assign(out, { [part]: scrubValue(event[part], scrubber, 0) });
     if (scrubber.found.size > 0) {
       this.counters.redacted++;
       for (const [kind, times] of scrubber.found) this.counters.replacements[kind] = (this.counters.replacements[kind] ?? 0) + times;
