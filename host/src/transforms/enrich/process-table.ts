@@ -7,6 +7,8 @@ import { containerId } from './container.js';
 /** /proc gives start times in ticks of 1/100 s; a snapshot's start time is that much too early at most. */
 const SNAPSHOT_ROUNDING_NS = 10_000_000n;
 const MAX_ANCESTORS = 16;
+/** Entries looked at, oldest first, for one that has ended before the oldest of all is evicted. */
+const EVICTION_LOOK = 64;
 
 interface Entry {
   tgid: number;
@@ -107,13 +109,14 @@ export class ProcessTable {
 
   private evictOne(): void {
     this.evicted++;
+    let victim: number | undefined;
     let looked = 0;
     for (const [tgid, entry] of this.entries) {
-      if (entry.ended || ++looked > 64) {
-        this.entries.delete(tgid);
-        return;
-      }
+      victim ??= tgid;
+      if (entry.ended) victim = tgid;
+      if (entry.ended || ++looked === EVICTION_LOOK) break;
     }
+    if (victim !== undefined) this.entries.delete(victim);
   }
 }
 
