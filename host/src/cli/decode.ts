@@ -4,6 +4,7 @@ import { loadDecoders } from '../decode/load.js';
 import { HostError } from '../errors.js';
 import type { ShardEvent } from '../events/event.js';
 import type { HostContext } from '../events/source.js';
+import { EventType } from '../gen/events.js';
 import { makeSink } from '../sinks/index.js';
 import { type Gap, MAX_CHUNK, plaintextBatches } from '../sources/plaintext/index.js';
 import { Shard } from '../topology/shard.js';
@@ -45,8 +46,10 @@ export async function decode(flags: DecodeFlags): Promise<number> {
       if (module === stage) lines.push(...recordLines(bytes, { secrets: flags.showSecrets ?? false }));
     },
   });
+  // A response that was not given is not a response that never came.
+  const asked = ({ event }: ShardEvent) => flags.response !== undefined || event.event_type !== EventType.ai_response;
   const give = async (events: readonly ShardEvent[]): Promise<void> => {
-    if (stage === undefined) await sink.write(events.map((event) => correlator.add(event)));
+    if (stage === undefined) await sink.write(events.filter(asked).map((event) => correlator.add(event)));
     else await writeLines(lines);
     lines = [];
   };
