@@ -1,0 +1,176 @@
+// Attaches the probes of a TLS library to a file, once per (device, inode), and remembers what was attached and why the rest was not; never looks for files.
+import { reasonOf } from '../../errors.js';
+import type { Candidate } from './candidates.js';
+import {
+  examine,
+  type FileIdentity,
+  type FoundFunction,
+  fileKey,
+  identify,
+  type OpenedFile,
+  openRegular,
+  type RefusalReason,
+  sameContent,
+  type TlsFile,
+} from './tls-file.js';
+
+/** The part of the addon that attaching needs. */
+export interface UprobePort {
+  attachUprobe(program: string, path: string, fileOffset: number, isReturn: boolean): number;
+  detach(link: number): void;
+}
+
+/** One function of a target. detail says why it is not attached: "symbol missing", or the errno name. */
+export interface TargetFunction {
+  readonly func: string;
+  readonly symbol: string;
+  readonly attached: boolean;
+  readonly detail?: string;
+}
+
+/** A file that carries a TLS library, attached or not. */
+export interface Target {
+  /** The path by which it was found first; in a container, the path inside it. */
+  readonly path: string;
+  readonly dev: string;
+  readonly inode: string;
+  readonly family: string;
+  /** What the file claims, hex. Offsets are not shared through it: a file may claim another one's. */
+  readonly buildId: string | undefined;
+  readonly functions: readonly TargetFunction[];
+}
+
+/** What became of a path. `known`: the same file and content was seen before. `full`: a bound of the table was reached. */
+export type AddOutcome = 'attached' | 'failed' | 'known' | 'full' | RefusalReason;
+
+interface Entry {
+  readonly identity: FileIdentity;
+  readonly target: Target | undefined;
+  readonly links: readonly number[];
+  /** "func offset" of every function, to tell whether probes fit a changed content. */
+  readonly places: string;
+}
+
+/** Taking a probe off costs up to 60 ms, so that this many files bound the time that stop() takes as well. */
+const MAX_TARGETS = 256;
+const MAX_KNOWN = 16_384;
+
+/** The attach table. Calls of add() must not overlap. */
+export class AttachTable {
+  readonly #port: UprobePort;
+  readonly #entries = new Map<string, Entry>();
+  #targets = 0;
+
+  constructor(port: UprobePort) {
+    this.#port = port;
+  }
+
+  /** Whether this content of this file was examined before, with whatever result. */
+  knows(identity: FileIdentity): boolean {
+    const entry = this.#entries.get(fileKey(identity));
+    return entry !== undefined && sameContent(entry.identity, identity);
+  }
+
+  /** Examines a file and attaches all functions of its family. Never throws for what the file is. */
+  async add({ path, shown }: Candidate): Promise<AddOutcome> {
+    const seen = await identify(path);
+    if (seen === undefined) return 'gone';
+    if (this.knows(seen)) return 'known';
+    const opened = await openRegular(path);
+    if ('refused' in opened) return opened.refused;
+    try {
+      return await this.#addOpened(shown, opened);
+    } finally {
+      await opened.handle.close();
+    }
+  }
+
+  /** Every target, in the order of discovery. */
+  targets(): Target[] {
+    return [...this.#entries.values()].flatMap((entry) => (entry.target === undefined ? [] : [entry.target]));
+  }
+
+  /** Takes all probes off the files. Links of a sensor that is stopped are gone already. */
+  detachAll(): void {
+    for (const entry of this.#entries.values()) this.#detach(entry.links);
+    this.#entries.clear();
+    this.#targets = 0;
+  }
+
+  async #addOpened(shown: string, { handle, identity }: OpenedFile): Promise<AddOutcome> {
+    const examination = await examine(handle);
+    const key = fileKey(identity);
+    const before = this.#entries.get(key);
+    if ('refused' in examination) {
+      this.#forget(key);
+      this.#remember({ identity, target: undefined, links: [], places: '' });
+      return examination.refused;
+    }
+    const { tls } = examination;
+    const places = tls.functions.map(({ probe, offset }) => `${probe.func} ${offset}`).join();
+    if (before?.places === places) {
+      this.#entries.set(key, { ...before, identity });
+      return 'known';
+    }
+    this.#forget(key);
+    if (this.#targets >= MAX_TARGETS) {
+      this.#remember({ identity, target: undefined, links: [], places: '' });
+      return 'full';
+    }
+    // By descriptor, so that the file that was examined is the one that is probed whatever its path leads to by now: an
+    // offset of one file put into another would be a breakpoint in the middle of an instruction.
+    const { links, functions } = this.#attach(tls.functions, `/proc/self/fd/${handle.fd}`);
+    this.#remember({ identity, target: describe(shown, identity, tls, functions), links, places });
+    return links.length > 0 ? 'attached' : 'failed';
+  }
+
+  #attach(found: readonly FoundFunction[], path: string): { links: number[]; functions: TargetFunction[] } {
+    const links: number[] = [];
+    const functions = found.map(({ probe: { func, symbol, entry, exit }, offset }): TargetFunction => {
+      if (offset === undefined) return { func, symbol, attached: false, detail: 'symbol missing' };
+      const own: number[] = [];
+      try {
+        // The return first: a return without its entry is ignored, an entry without its return leaves a stale frame.
+        if (exit !== undefined) own.push(this.#port.attachUprobe(exit, path, offset, true));
+        own.push(this.#port.attachUprobe(entry, path, offset, false));
+      } catch (error) {
+        this.#detach(own);
+        return { func, symbol, attached: false, detail: reasonOf(error) };
+      }
+      links.push(...own);
+      return { func, symbol, attached: true };
+    });
+    return { links, functions };
+  }
+
+  #detach(links: readonly number[]): void {
+    for (const link of links.toReversed()) this.#port.detach(link);
+  }
+
+  /** A file that was rewritten in place has other offsets: its old probes go. */
+  #forget(key: string): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    this.#detach(entry.links);
+    if (entry.target !== undefined) this.#targets -= 1;
+    this.#entries.delete(key);
+  }
+
+  #remember(entry: Entry): void {
+    if (this.#entries.size >= MAX_KNOWN) {
+      // Forgetting a file that is no target only costs looking at it again.
+      for (const [key, old] of this.#entries) {
+        if (old.target !== undefined) continue;
+        this.#entries.delete(key);
+        break;
+      }
+    }
+    if (entry.target !== undefined) this.#targets += 1;
+    this.#entries.set(fileKey(entry.identity), entry);
+  }
+}
+
+function describe(path: string, identity: FileIdentity, tls: TlsFile, functions: readonly TargetFunction[]): Target {
+  const { family, buildId } = tls;
+  return { path, dev: String(identity.dev), inode: String(identity.inode), family, buildId, functions };
+}

@@ -1,0 +1,197 @@
+// The eBPF source: loads the sensor, attaches it to every TLS library of the machine, hands its batches on; never decodes a record.
+import { readFile } from 'node:fs/promises';
+import type { RecordBatch, Source, SourceStats } from '../../events/source.js';
+import { AttachTable, type Target } from './attach.js';
+import { commandCandidates } from './command-files.js';
+import { Discovery } from './discovery.js';
+import { checkLayouts } from './layout-check.js';
+import type { NativeBatch, NativeOptions, NativeSensor } from './native.js';
+import { isPermission, loadFailure, openAddon, probesRefused } from './native-errors.js';
+import { type EbpfOptions, resolveOptions } from './options.js';
+import { peekProcesses } from './process-peek.js';
+import { type Snapshot, takeSnapshot } from './process-snapshot.js';
+import { applyScope } from './scope.js';
+import { nativeStats } from './source-stats.js';
+
+export type { Target, TargetFunction } from './attach.js';
+export { readHostContext } from './host-context.js';
+export type { EbpfOptions } from './options.js';
+export type { ScopeOptions } from './scope.js';
+
+type OnBatch = (batch: RecordBatch) => void;
+
+/**
+ *     load -> compare layouts -> scope -> snapshot to every shard -> reader -> attach to files
+ *
+ * The reader runs before the probes are attached, so that the ring is already drained when the first call is captured. The
+ * snapshot comes first: tracepoints fill the ring since load(), so no process can fall between the two.
+ */
+export class EbpfSource implements Source {
+  readonly #options: EbpfOptions;
+  readonly #native: NativeOptions;
+  readonly #snapshot = { processes: 0, skipped: 0, batches: 0, bytes: 0 };
+  /** Bytes of snapshot batches per shard that the addon must not be credited for. */
+  readonly #owed: number[];
+  #sensor: NativeSensor | undefined;
+  #table: AttachTable | undefined;
+  #discovery: Discovery | undefined;
+  #starting: Promise<void> | undefined;
+  #stopping: Promise<void> | undefined;
+  #unreadable = 0;
+  #lastNative: SourceStats = {};
+  #lastTargets: Target[] = [];
+
+  /** @throws HostError CONFIG for an option out of range. */
+  constructor(options: EbpfOptions) {
+    this.#options = options;
+    this.#native = resolveOptions(options);
+    this.#owed = new Array<number>(this.#native.shards).fill(0);
+  }
+
+  /**
+   * Resolves when every file found is probed. The source does not end by itself: onEnd is never called.
+   * @throws HostError PERMISSION, UNSUPPORTED, LAYOUT or NATIVE; nothing is left attached then.
+   */
+  start(onBatch: OnBatch, _onEnd: (error?: Error) => void): Promise<void> {
+    if (this.#starting !== undefined || this.#stopping !== undefined) throw new Error('a source is started once');
+    this.#starting = this.#start(onBatch);
+    return this.#starting;
+  }
+
+  credit(shard: number, bytes: number): void {
+    // A shard finishes batches in order, and the snapshot came first.
+    const own = Math.min(this.#owed[shard] ?? 0, bytes);
+    this.#owed[shard] = (this.#owed[shard] ?? 0) - own;
+    if (bytes > own) this.#sensor?.credit(shard, bytes - own);
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  /** Only processes that this one starts from now on are captured, with all their descendants. Needs scope.all false. */
+  observeChildren(): void {
+    this.#running().scopeAdd(process.pid, false, true);
+  }
+
+  /** Processes started from now on are not captured; those that run stay so. */
+  stopObserving(): void {
+    this.#running().scopeRemove(process.pid);
+  }
+
+  /** Every file with a TLS library that was found, and what of it is probed. */
+  targets(): Target[] {
+    return this.#table?.targets() ?? this.#lastTargets;
+  }
+
+  /** What discovery last stumbled over, for people; undefined when all went well. */
+  get lastProblem(): string | undefined {
+    return this.#discovery?.lastProblem;
+  }
+
+  stats(): SourceStats {
+    const native = this.#sensor === undefined ? this.#lastNative : nativeStats(this.#sensor.stats());
+    return {
+      ...native,
+      snapshot: { ...this.#snapshot },
+      discovery: this.#discovery?.stats() ?? {},
+      process_peek: { unreadable: this.#unreadable },
+      targets: this.targets().length,
+    };
+  }
+
+  async #start(onBatch: OnBatch): Promise<void> {
+    const addon = openAddon(this.#options.addonPath);
+    try {
+      const sensor = new addon.Sensor(this.#native);
+      this.#sensor = sensor;
+      sensor.load();
+      checkLayouts((name) => sensor.layout(name));
+      await applyScope(sensor, this.#options.scope);
+      await this.#deliverSnapshot(onBatch);
+      await this.#capture(sensor, onBatch);
+    } catch (error) {
+      // stop() would wait for this very start.
+      await this.#release();
+      throw loadFailure(error);
+    }
+  }
+
+  async #deliverSnapshot(onBatch: OnBatch): Promise<void> {
+    const { batchBytes, maxInFlightBytes, shards } = this.#native;
+    // Half the credit of a shard, so that kernel records can follow before it is worked off.
+    const snapshot: Snapshot = await takeSnapshot({ batchBytes, totalBytes: maxInFlightBytes / 2 });
+    const clockOffsetNs = await clockOffset();
+    this.#snapshot.processes = snapshot.processes;
+    this.#snapshot.skipped = snapshot.skipped;
+    for (const { bytes, records } of snapshot.batches) {
+      for (let shard = 0; shard < shards; shard += 1) {
+        this.#owed[shard] = (this.#owed[shard] ?? 0) + bytes.length;
+        this.#snapshot.batches += 1;
+        this.#snapshot.bytes += bytes.length;
+        onBatch({ shard, bytes: bytes.slice(), records, payloadBytes: 0, clockOffsetNs });
+      }
+    }
+  }
+
+  async #capture(sensor: NativeSensor, onBatch: OnBatch): Promise<void> {
+    const table = new AttachTable(sensor);
+    const discovery = new Discovery(table);
+    this.#table = table;
+    this.#discovery = discovery;
+    sensor.start((batch) => this.#onNativeBatch(batch, onBatch));
+    if (this.#options.command !== undefined) await discovery.addFiles(await commandCandidates(this.#options.command));
+    await discovery.scanAll();
+    refuseWithoutRights(table.targets());
+  }
+
+  #onNativeBatch({ shard, buffer, length, records, payloadBytes, clockOffsetNs }: NativeBatch, onBatch: OnBatch): void {
+    const bytes = new Uint8Array(length === buffer.byteLength ? buffer : buffer.slice(0, length));
+    // Process records go to every shard: one of them tells all.
+    if (shard === 0 && this.#discovery !== undefined && !peekProcesses(bytes, this.#discovery)) this.#unreadable += 1;
+    onBatch({ shard, bytes, records, payloadBytes, clockOffsetNs });
+  }
+
+  async #stop(): Promise<void> {
+    const discovery = this.#discovery?.close();
+    // A start that fails has told its caller, and has released everything.
+    await this.#starting?.catch(() => undefined);
+    await discovery;
+    await this.#release();
+  }
+
+  /** Drains the ring through onBatch and frees the sensor; the last numbers stay readable. */
+  async #release(): Promise<void> {
+    await this.#discovery?.close();
+    const sensor = this.#sensor;
+    if (sensor === undefined) return;
+    await new Promise<void>((resolve) => sensor.stop(resolve));
+    this.#lastNative = nativeStats(sensor.stats());
+    this.#lastTargets = this.targets();
+    this.#table = undefined;
+    this.#sensor = undefined;
+    sensor.close();
+  }
+
+  #running(): NativeSensor {
+    if (this.#sensor === undefined) throw new Error('the source is not running');
+    return this.#sensor;
+  }
+}
+
+/** Files are there, and none can be probed because the kernel says no: capture would be silent, so it does not start. */
+function refuseWithoutRights(targets: readonly Target[]): void {
+  const functions = targets.flatMap((target) => target.functions);
+  const refused = functions.find((f) => f.detail !== undefined && isPermission(f.detail));
+  if (refused?.detail !== undefined && !functions.some((f) => f.attached)) throw probesRefused(refused.detail);
+}
+
+/**
+ * CLOCK_REALTIME minus CLOCK_BOOTTIME for the snapshot's batches, which come before the addon's first. /proc/uptime is the
+ * boot clock in steps of 10 ms, as coarse as the start times in the snapshot are; kernel batches carry the exact value.
+ */
+async function clockOffset(): Promise<bigint> {
+  const [seconds = '0'] = (await readFile('/proc/uptime', 'latin1')).split(' ');
+  return BigInt(Date.now()) * 1_000_000n - BigInt(Math.round(Number(seconds) * 100)) * 10_000_000n;
+}

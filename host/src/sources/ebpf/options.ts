@@ -1,0 +1,49 @@
+// Options of the eBPF source with their defaults and limits; refuses what the addon could not work with.
+import { HostError } from '../../errors.js';
+import { TLS_CHUNK } from '../../gen/records.js';
+import type { NativeOptions } from './native.js';
+import type { ScopeOptions } from './scope.js';
+
+export interface EbpfOptions {
+  /** The BPF object file. */
+  readonly objectPath: string;
+  /** oisp_native.node. */
+  readonly addonPath: string;
+  /** 1..64. */
+  readonly shards: number;
+  /** Ring buffer, bytes: a power of two, 64 KiB..1 GiB. Default 8 MiB. */
+  readonly ringBytes?: number;
+  /** A batch is handed over at this size, bytes: 64 KiB..16 MiB. Default 256 KiB. */
+  readonly batchBytes?: number;
+  /** ...or when its oldest record is this old, ms: 1..1000. Default 20. */
+  readonly flushMs?: number;
+  /** Bytes handed over and not credited, per shard, before the source waits. At least two batches. Default 16 MiB. */
+  readonly maxInFlightBytes?: number;
+  readonly scope: ScopeOptions;
+  /** A program that will be started under observation: it is probed before. */
+  readonly command?: string;
+}
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** @throws HostError CONFIG that names the option and its range. */
+export function resolveOptions(options: EbpfOptions): NativeOptions {
+  const batchBytes = inRange('batchBytes', options.batchBytes ?? 256 * KIB, 4 * TLS_CHUNK, 16 * MIB);
+  const ringBytes = inRange('ringBytes', options.ringBytes ?? 8 * MIB, 64 * KIB, 1024 * MIB);
+  if ((ringBytes & (ringBytes - 1)) !== 0) throw new HostError('CONFIG', `ringBytes must be a power of two, not ${ringBytes}`);
+  return {
+    objectPath: options.objectPath,
+    shards: inRange('shards', options.shards, 1, 64),
+    ringBytes,
+    batchBytes,
+    flushMs: inRange('flushMs', options.flushMs ?? 20, 1, 1000),
+    maxInFlightBytes: inRange('maxInFlightBytes', options.maxInFlightBytes ?? 16 * MIB, 2 * batchBytes, 1024 * MIB),
+    captureAll: options.scope.all,
+  };
+}
+
+function inRange(name: string, value: number, min: number, max: number): number {
+  if (Number.isInteger(value) && value >= min && value <= max) return value;
+  throw new HostError('CONFIG', `${name} must be a whole number from ${min} to ${max}, not ${value}`);
+}
