@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
+/* The memory that the programs and the native reader share (one object in .bss, mapped by the reader); it never holds captured bytes. */
+#pragma once
+#include "records.h"
+
+/* Written by the reader. Everything is read by the programs without a lock: each field stands for itself. */
+struct oisp_control {
+	__oisp_u32 own_tgid; /* The sensor: never captured. */
+	__oisp_u32 capture_all; /* 1: processes without a scope cell are captured. */
+	__oisp_u32 comm_rules; /* Entries of scope_comm: 0 spares the lookup. */
+	__oisp_u32 reader_sleeping; /* 1: the next record must wake the reader. */
+	__oisp_u32 page_kb; /* KiB of a memory page. */
+	__oisp_u32 reserved;
+	struct oisp_ledger_cell ledger[OISP_LEDGER_COUNT]; /* Written by the programs, atomically. */
+};
+_Static_assert(sizeof(struct oisp_control) == 24 + 16 * OISP_LEDGER_COUNT, "oisp_control has padding");

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
+/* Names connections and keeps the length of their two streams; it never knows a socket. */
+#pragma once
+#include "base.h"
+#include "task.h"
+
+struct conn_key {
+	u64 ssl;
+	u64 start_ns;
+	u32 tgid;
+	u32 exec_id; /* After an exec the same address is another object. */
+};
+
+struct conn_state {
+	u64 generation;
+	u64 read_bytes;
+	u64 write_bytes;
+	u64 announced; /* A record with the flag `opened` is in the ring. */
+};
+
+/* A connection that was evicted comes back as a new generation, flagged opened: its streams never go back silently. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct conn_key);
+	__type(value, struct conn_state);
+} connections SEC(".maps");
+
+static __always_inline void conn_key_of(struct conn_key *key, u64 ssl)
+{
+	struct task_struct *task = current_task();
+
+	key->ssl = ssl;
+	key->start_ns = process_start_ns(task);
+	key->tgid = current_tgid();
+	key->exec_id = (u32)BPF_CORE_READ(task, group_leader, self_exec_id);
+}
+
+/* The connection, made when it is new; 0 when it cannot be kept. */
+static __always_inline struct conn_state *conn_get(const struct conn_key *key)
+{
+	struct conn_state *conn = bpf_map_lookup_elem(&connections, key);
+
+	if (!conn) {
+		struct conn_state born = { .generation = bpf_ktime_get_boot_ns() };
+
+		bpf_map_update_elem(&connections, key, &born, BPF_NOEXIST);
+		conn = bpf_map_lookup_elem(&connections, key);
+	}
+	return conn;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
+/* What the object has exactly once: licence, control, and the record types kept in BTF. Only the generated umbrella unit includes it. */
+#pragma once
+#include "base.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+struct oisp_control control = {};
+
+/* A type that only local pointers use is left out of BTF; the start-up layout check needs all of them. */
+#define KEEP_LAYOUT(name) const struct oisp_##name *layout_of_##name = 0
+KEEP_LAYOUT(rec_header);
+KEEP_LAYOUT(tls_data);
+KEEP_LAYOUT(tls_close);
+KEEP_LAYOUT(sys_exec);
+KEEP_LAYOUT(sys_exit);
+KEEP_LAYOUT(sys_fork);
+KEEP_LAYOUT(ledger_cell);
+KEEP_LAYOUT(scope_cell);

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Builds batches: concatenated msgpack arrays [kind, bin], one open batch per shard. It never knows the ring or JavaScript.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace oisp {
+
+// A flat buffer; bytes past length are never initialised, so an unused tail costs no memory.
+struct Batch {
+  uint32_t shard = 0;
+  std::unique_ptr<uint8_t[]> bytes;
+  size_t capacity = 0;
+  size_t length = 0;
+  uint64_t records = 0;
+  uint64_t payload_bytes = 0;
+  int64_t clock_offset_ns = 0;
+};
+
+// Recycles buffers between the reader and the main thread: fresh pages for every batch were the larger part of its cost.
+class BatchPool {
+ public:
+  BatchPool(size_t capacity, size_t keep) : capacity_(capacity), keep_(keep) {}
+  std::unique_ptr<Batch> take(uint32_t shard);
+  void give(std::unique_ptr<Batch> batch);
+  void clear();
+
+ private:
+  const size_t capacity_;
+  const size_t keep_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Batch>> free_;
+};
+
+// Most bytes that the msgpack form adds to a record: array, kind (uint16), bin32.
+constexpr size_t kRecordOverhead = 1 + 3 + 5;
+
+class BatchWriter {
+ public:
+  // A record of up to max_record bytes always fits into a batch that is not yet full.
+  BatchWriter(uint32_t shards, size_t batch_bytes, size_t max_record, size_t keep);
+
+  // Appends one record and returns where its copy begins.
+  uint8_t* append(uint32_t shard, uint16_t kind, const uint8_t* record, uint32_t size, uint32_t payload);
+  bool full(uint32_t shard) const { return open_[shard] && open_[shard]->length >= batch_bytes_; }
+  bool empty(uint32_t shard) const { return !open_[shard]; }
+  // When the oldest record of the open batch was appended, by the clock that set_now() is given.
+  uint64_t opened_at(uint32_t shard) const { return opened_at_[shard]; }
+  void set_now(uint64_t now_ns) { now_ns_ = now_ns; }
+  // Closes the open batch; nullptr when it has no record.
+  std::unique_ptr<Batch> take(uint32_t shard);
+  BatchPool& pool() { return pool_; }
+  // Frees every buffer, open batches included.
+  void clear();
+
+ private:
+  const size_t batch_bytes_;
+  BatchPool pool_;
+  std::vector<std::unique_ptr<Batch>> open_;
+  std::vector<uint64_t> opened_at_;
+  uint64_t now_ns_ = 0;
+};
+
+}  // namespace oisp

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns the loaded BPF object, its maps and its links; the only native file pair that knows libbpf. It never reads the ring.
+#include "sensor.h"
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "libbpf_log.h"
+
+namespace oisp {
+namespace {
+
+Failure fail(int code, const std::string& step, const LibbpfLog* log = nullptr) {
+  int positive = code < 0 ? -code : code;
+  return {positive, step + ": " + strerror(positive), log ? log->text() : std::string()};
+}
+
+// Offset of a variable in a data section of the object, -1 when there is none.
+int64_t variable_offset(const btf* types, const char* section, const char* variable) {
+  int id = btf__find_by_name_kind(types, section, BTF_KIND_DATASEC);
+  if (id < 0) return -1;
+  const btf_type* data = btf__type_by_id(types, id);
+  const btf_var_secinfo* info = btf_var_secinfos(data);
+  for (int i = 0; i < btf_vlen(data); i++, info++) {
+    const btf_type* var = btf__type_by_id(types, info->type);
+    if (!strcmp(btf__name_by_offset(types, var->name_off), variable)) return info->offset;
+  }
+  return -1;
+}
+
+}  // namespace
+
+Failure Sensor::load(const std::string& object_path, uint32_t ring_bytes, bool capture_all) {
+  if (object_) return fail(EALREADY, "load");
+  Failure failure = open_and_load(object_path, ring_bytes, capture_all);
+  if (failure) close();
+  return failure;
+}
+
+// libbpf 1.x raises RLIMIT_MEMLOCK itself where the kernel still accounts BPF memory by it (before 5.11).
+Failure Sensor::open_and_load(const std::string& object_path, uint32_t ring_bytes, bool capture_all) {
+  LibbpfLog log;
+  object_ = bpf_object__open(object_path.c_str());
+  if (!object_) return fail(errno, "open " + object_path, &log);
+
+  bpf_map* ring = nullptr;
+  if (Failure missing = find_map("ring", &ring)) return missing;
+  if (int error = bpf_map__set_max_entries(ring, ring_bytes)) return fail(error, "size ring buffer", &log);
+  // libbpf rounds up without a word; the reader must know the true size.
+  if (bpf_map__max_entries(ring) != ring_bytes)
+    return fail(EINVAL, "size ring buffer: " + std::to_string(ring_bytes) + " bytes is no power of two of whole pages");
+  if (int error = bpf_object__load(object_)) return fail(error, "load " + object_path, &log);
+
+  if (Failure failure = map_control()) return failure;
+  control_->capture_all = capture_all;
+  control_->page_kb = static_cast<uint32_t>(sysconf(_SC_PAGESIZE) / 1024);
+  identify_self();
+  return attach_tracepoints();
+}
+
+Failure Sensor::find_map(const char* name, bpf_map** map) const {
+  if (!object_) return fail(ENOTCONN, std::string("map ") + name + ": not loaded");
+  *map = bpf_object__find_map_by_name(object_, name);
+  if (!*map) return fail(ENOENT, std::string("map ") + name);
+  return {};
+}
+
+// Shares the object's .bss with the programs. Its place in there is read from BTF.
+Failure Sensor::map_control() {
+  bpf_map* bss = nullptr;
+  bpf_object__for_each_map(bss, object_) {
+    const char* name = bpf_map__name(bss);
+    size_t length = strlen(name);
+    if (length >= 4 && !strcmp(name + length - 4, ".bss")) break;
+  }
+  int64_t offset = variable_offset(bpf_object__btf(object_), ".bss", "control");
+  if (!bss || offset < 0) return fail(ENOENT, "variable control in .bss");
+  size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  size_t size = (bpf_map__value_size(bss) + page - 1) / page * page;
+  if (static_cast<size_t>(offset) + sizeof(oisp_control) > bpf_map__value_size(bss)) return fail(EPROTO, "size of control in .bss");
+  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(bss), 0);
+  if (memory == MAP_FAILED) return fail(errno, "map .bss");
+  control_page_ = memory;
+  control_page_size_ = size;
+  control_ = reinterpret_cast<oisp_control*>(static_cast<char*>(memory) + offset);
+  return {};
+}
+
+// The programs compare tgids of the initial pid namespace; in a container only the kernel knows ours. Without
+// BPF_PROG_TEST_RUN for raw tracepoints (it came with 5.10) getpid() is right everywhere but there.
+void Sensor::identify_self() {
+  control_->own_tgid = static_cast<uint32_t>(getpid());
+  bpf_program* program = bpf_object__find_program_by_name(object_, "sensor_identity");
+  if (!program) return;
+  LIBBPF_OPTS(bpf_test_run_opts, options);
+  bpf_prog_test_run_opts(bpf_program__fd(program), &options);
+}
+
+Failure Sensor::attach_tracepoints() {
+  LibbpfLog log;
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, object_) {
+    if (bpf_program__type(program) != BPF_PROG_TYPE_TRACING) continue;
+    bpf_link* link = bpf_program__attach(program);
+    if (!link) return fail(errno, std::string("attach ") + bpf_program__name(program), &log);
+    std::lock_guard<std::mutex> lock(links_mutex_);
+    links_[next_link_++] = link;
+  }
+  return {};
+}
+
+std::optional<StructLayout> Sensor::layout(const std::string& name) const {
+  if (!object_) return std::nullopt;
+  const btf* types = bpf_object__btf(object_);
+  int id = btf__find_by_name_kind(types, ("oisp_" + name).c_str(), BTF_KIND_STRUCT);
+  if (id < 0) return std::nullopt;
+  const btf_type* type = btf__type_by_id(types, id);
+  StructLayout layout{type->size, {}};
+  for (int i = 0; i < btf_vlen(type); i++) {
+    const btf_member* member = btf_members(type) + i;
+    int64_t size = btf__resolve_size(types, member->type);
+    layout.fields.push_back({btf__name_by_offset(types, member->name_off), btf_member_bit_offset(type, i) / 8,
+                             size < 0 ? 0 : static_cast<uint32_t>(size)});
+  }
+  return layout;
+}
+
+Failure Sensor::attach_uprobe(const std::string& program_name, const std::string& path, size_t offset, bool is_return, int* link_id) {
+  std::string step = std::string(is_return ? "attach uretprobe " : "attach uprobe ") + program_name + " to " + path + "+" + std::to_string(offset);
+  if (!object_) return fail(ENOTCONN, step + ": not loaded");
+  bpf_program* program = bpf_object__find_program_by_name(object_, program_name.c_str());
+  if (!program) return fail(ENOENT, step + ": no such program");
+  if (bpf_program__type(program) != BPF_PROG_TYPE_KPROBE) return fail(EINVAL, step + ": not a uprobe program");
+  LibbpfLog log;
+  bpf_link* link = bpf_program__attach_uprobe(program, is_return, -1, path.c_str(), offset);
+  if (!link) return fail(errno, step, &log);
+  std::lock_guard<std::mutex> lock(links_mutex_);
+  *link_id = next_link_++;
+  links_[*link_id] = link;
+  return {};
+}
+
+void Sensor::detach(int link_id) {
+  bpf_link* link = nullptr;
+  {
+    std::lock_guard<std::mutex> lock(links_mutex_);
+    auto found = links_.find(link_id);
+    if (found == links_.end()) return;
+    link = found->second;
+    links_.erase(found);
+  }
+  bpf_link__destroy(link);
+}
+
+// Slow: the kernel waits for a grace period per uprobe (about 60 ms on 6.18) under one global lock, so threads would not help.
+void Sensor::detach_all() {
+  for (;;) {
+    int id = 0;
+    {
+      std::lock_guard<std::mutex> lock(links_mutex_);
+      if (links_.empty()) return;
+      // The youngest first: return probes before the entry probes they need, tracepoints last.
+      id = links_.rbegin()->first;
+    }
+    detach(id);
+  }
+}
+
+size_t Sensor::link_count() const {
+  std::lock_guard<std::mutex> lock(links_mutex_);
+  return links_.size();
+}
+
+Failure Sensor::scope_add(uint32_t tgid, bool capture, bool inherit) {
+  bpf_map* map = nullptr;
+  if (Failure failure = find_map("scope", &map)) return failure;
+  oisp_scope_cell cell{capture, inherit};
+  if (bpf_map_update_elem(bpf_map__fd(map), &tgid, &cell, BPF_ANY)) return fail(errno, "scope add " + std::to_string(tgid));
+  return {};
+}
+
+Failure Sensor::scope_remove(uint32_t tgid) {
+  bpf_map* map = nullptr;
+  if (Failure failure = find_map("scope", &map)) return failure;
+  if (bpf_map_delete_elem(bpf_map__fd(map), &tgid) && errno != ENOENT) return fail(errno, "scope remove " + std::to_string(tgid));
+  return {};
+}
+
+Failure Sensor::scope_add_comm(const std::string& comm) {
+  bpf_map* map = nullptr;
+  if (Failure failure = find_map("scope_comm", &map)) return failure;
+  char key[OISP_COMM_LEN] = {};
+  comm.copy(key, sizeof(key) - 1);
+  uint8_t yes = 1;
+  if (bpf_map_update_elem(bpf_map__fd(map), key, &yes, BPF_ANY)) return fail(errno, "scope add comm " + comm);
+  control_->comm_rules = 1;
+  return {};
+}
+
+void Sensor::set_capture_all(bool all) {
+  if (control_) control_->capture_all = all;
+}
+
+int Sensor::ring_fd() const {
+  bpf_map* map = nullptr;
+  return find_map("ring", &map) ? -1 : bpf_map__fd(map);
+}
+
+std::array<oisp_ledger_cell, OISP_LEDGER_COUNT> Sensor::ledger() const {
+  std::array<oisp_ledger_cell, OISP_LEDGER_COUNT> cells{};
+  if (!control_) return last_ledger_;
+  for (size_t i = 0; i < cells.size(); i++) {
+    cells[i].records = __atomic_load_n(&control_->ledger[i].records, __ATOMIC_RELAXED);
+    cells[i].bytes = __atomic_load_n(&control_->ledger[i].bytes, __ATOMIC_RELAXED);
+  }
+  return cells;
+}
+
+void Sensor::close() {
+  detach_all();
+  last_ledger_ = ledger();
+  if (control_page_) munmap(control_page_, control_page_size_);
+  control_page_ = nullptr;
+  control_ = nullptr;
+  if (object_) bpf_object__close(object_);
+  object_ = nullptr;
+}
+
+std::string Sensor::libbpf_version() {
+  // The library prints "v1.1"; the patch level is in its file name only, so what is said is what it says.
+  std::string version = libbpf_version_string();
+  return version.empty() || version[0] != 'v' ? version : version.substr(1);
+}
+
+}  // namespace oisp

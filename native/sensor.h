@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owns the loaded BPF object, its maps and its links; the only native file pair that knows libbpf. It never reads the ring.
+#pragma once
+#include <sys/types.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control.h"
+#include "failure.h"
+
+struct bpf_link;
+struct bpf_map;
+struct bpf_object;
+
+namespace oisp {
+
+struct StructField {
+  std::string name;
+  uint32_t offset;
+  uint32_t size;
+};
+
+struct StructLayout {
+  uint32_t size;
+  std::vector<StructField> fields;
+};
+
+class Sensor {
+ public:
+  Sensor() = default;
+  Sensor(const Sensor&) = delete;
+  Sensor& operator=(const Sensor&) = delete;
+  ~Sensor() { close(); }
+
+  // Opens, sizes and loads the object, then attaches its tracepoint programs. On failure nothing stays open.
+  Failure load(const std::string& object_path, uint32_t ring_bytes, bool capture_all);
+  bool loaded() const { return object_ != nullptr; }
+  std::optional<StructLayout> layout(const std::string& name) const;
+
+  Failure attach_uprobe(const std::string& program, const std::string& path, size_t offset, bool is_return, int* link_id);
+  // An id that is not (or no longer) attached is ignored.
+  void detach(int link_id);
+  // Detaches every link. May be called from another thread than the rest.
+  void detach_all();
+  size_t link_count() const;
+
+  Failure scope_add(uint32_t tgid, bool capture, bool inherit);
+  Failure scope_remove(uint32_t tgid);
+  Failure scope_add_comm(const std::string& comm);
+  void set_capture_all(bool all);
+
+  int ring_fd() const;
+  oisp_control* control() const { return control_; }
+  std::array<oisp_ledger_cell, OISP_LEDGER_COUNT> ledger() const;
+
+  void close();
+
+  static std::string libbpf_version();
+
+ private:
+  Failure open_and_load(const std::string& object_path, uint32_t ring_bytes, bool capture_all);
+  Failure map_control();
+  void identify_self();
+  Failure attach_tracepoints();
+  Failure find_map(const char* name, bpf_map** map) const;
+
+  bpf_object* object_ = nullptr;
+  void* control_page_ = nullptr;
+  size_t control_page_size_ = 0;
+  oisp_control* control_ = nullptr;
+  mutable std::mutex links_mutex_;
+  std::map<int, bpf_link*> links_;
+  int next_link_ = 1;
+  std::array<oisp_ledger_cell, OISP_LEDGER_COUNT> last_ledger_{};  // what the ledger said when it was closed
+};
+
+}  // namespace oisp
