@@ -7,7 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { BenchResult } from './main.js';
 
-const CLI = join(dirname(fileURLToPath(import.meta.url)), '..', 'host', 'src', 'cli', 'main.js');
+/** What users run: it sets the options of its Node. */
+const CLI = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'bin', 'oisp-host');
 /** proc(5): utime and stime are counted in clock ticks, 100 a second on Linux. */
 const TICKS_PER_SECOND = 100;
 
@@ -28,7 +29,7 @@ function rssMb(pid: number): number {
 
 /** @param seconds how long to watch. */
 export async function benchIdle(seconds: number): Promise<BenchResult> {
-  const child = spawn(process.execPath, [CLI, 'run', '--output', '/dev/null', '--format', 'jsonl'], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(CLI, ['run', '--output', '/dev/null', '--format', 'jsonl'], { stdio: ['ignore', 'ignore', 'pipe'] });
   const pid = child.pid as number;
   const exited = once(child, 'exit');
   try {

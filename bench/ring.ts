@@ -10,7 +10,7 @@ import { PSK } from './lib/psk.js';
 import type { BenchResult } from './main.js';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const CLI = join(here, '..', 'host', 'src', 'cli', 'main.js');
+const CLI = join(here, '..', '..', 'bin', 'oisp-host');
 const LOAD = join(here, 'lib', 'tls-load.js');
 
 interface Case {
@@ -44,7 +44,7 @@ async function runCase({ name, count, size }: Case): Promise<BenchResult['rows']
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const unobserved = await timed([LOAD, String(port), String(count), String(size)]);
+  const unobserved = await timed([process.execPath, LOAD, String(port), String(count), String(size)]);
   const observed = await timed([CLI, 'run', '--json', '--output', '/dev/null', '--format', 'jsonl', '--', process.execPath, LOAD, String(port), String(count), String(size)]);
   server.close();
   const { ledger, source } = JSON.parse(observed.stderr.split('\n').find((line) => line.startsWith('{')) ?? '{}') as { ledger: Ledger; source: { kernel: { seen: { calls: number; bytes: number } } } };
@@ -53,12 +53,12 @@ async function runCase({ name, count, size }: Case): Promise<BenchResult['rows']
   return { name, calls, seen_mb: bytes / 1e6, lost_bytes: lost, lost_percent: (lost / bytes) * 100, balanced: ledger.balanced ? 1 : 0, seconds_unobserved: unobserved.seconds, seconds_with_daemon_start_and_stop: observed.seconds };
 }
 
-async function timed(argv: readonly string[]): Promise<{ seconds: number; stderr: string }> {
+async function timed([program = '', ...argv]: readonly string[]): Promise<{ seconds: number; stderr: string }> {
   const began = process.hrtime.bigint();
-  const child = spawn(process.execPath, argv, { stdio: ['ignore', 'inherit', 'pipe'] });
+  const child = spawn(program, argv, { stdio: ['ignore', 'inherit', 'pipe'] });
   let stderr = '';
   child.stderr.on('data', (part: Buffer) => (stderr += part.toString()));
   const [code] = (await once(child, 'close')) as [number | null];
-  if (code !== 0) throw new Error(`${argv.join(' ')} ended with ${code}: ${stderr}`);
+  if (code !== 0) throw new Error(`${program} ${argv.join(' ')} ended with ${code}: ${stderr}`);
   return { seconds: Number(process.hrtime.bigint() - began) / 1e9, stderr };
 }

@@ -14,6 +14,7 @@
 
 #include "ring_reader.h"
 #include "sensor.h"
+#include "startup_memory.h"
 
 namespace oisp {
 namespace {
@@ -355,6 +356,7 @@ void SensorWrap::tell_done(Napi::Env env) {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Sensor", SensorWrap::define(env));
   exports.Set("libbpfVersion", Sensor::libbpf_version());
+  exports.Set("releaseStartupMemory", Napi::Function::New(env, [](const Napi::CallbackInfo&) { release_startup_memory(); }, "releaseStartupMemory"));
   return exports;
 }
 

@@ -17,7 +17,7 @@ Failure RingMap::open(int fd, size_t ring_bytes) {
   void* consumer = mmap(nullptr, page_, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (consumer == MAP_FAILED) return {errno, std::string("map ring consumer page: ") + strerror(errno), {}};
   consumer_ = static_cast<uint64_t*>(consumer);
-  void* producer = mmap(nullptr, page_ + 2 * size_, PROT_READ, MAP_SHARED, fd, static_cast<off_t>(page_));
+  void* producer = mmap(nullptr, page_ + size_, PROT_READ, MAP_SHARED, fd, static_cast<off_t>(page_));
   if (producer == MAP_FAILED) {
     Failure failure{errno, std::string("map ring data: ") + strerror(errno), {}};
     close();
@@ -38,10 +38,21 @@ RingSample RingMap::peek() {
     uint32_t size = header & ~BPF_RINGBUF_DISCARD_BIT;
     if (!(header & BPF_RINGBUF_DISCARD_BIT)) {
       peeked_ = size;
-      return {record + BPF_RINGBUF_HDR_SZ, size};
+      return {whole((position & (size_ - 1)) + BPF_RINGBUF_HDR_SZ, size), size};
     }
     advance(size);
   }
+}
+
+// `at` may be the end of the data: the header, which never wraps, was its last 8 bytes.
+const uint8_t* RingMap::whole(size_t at, uint32_t size) {
+  at &= size_ - 1;
+  size_t first = size_ - at;
+  if (size <= first) return data_ + at;
+  wrapped_.resize(size);
+  memcpy(wrapped_.data(), data_ + at, first);
+  memcpy(wrapped_.data() + first, data_, size - first);
+  return wrapped_.data();
 }
 
 void RingMap::release() { advance(peeked_); }
@@ -60,7 +71,7 @@ size_t RingMap::pending_bytes() const {
 
 void RingMap::close() {
   if (consumer_) munmap(consumer_, page_);
-  if (producer_) munmap(const_cast<uint64_t*>(producer_), page_ + 2 * size_);
+  if (producer_) munmap(const_cast<uint64_t*>(producer_), page_ + size_);
   consumer_ = nullptr;
   producer_ = nullptr;
 }

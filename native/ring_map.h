@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The consumer's view of a BPF ring buffer: mapped pages and two positions. It never waits and never copies.
+// The consumer's view of a BPF ring buffer: mapped pages and two positions. It never waits, and copies only a record that wraps.
 //
-//     consumer page (ours to write)   producer page + data, mapped twice in a row so that a record never wraps
-//     [consumer position]             [producer position] [data ............][data again ............]
+//     consumer page (ours to write)   producer page + data
+//     [consumer position]             [producer position] [data ............]
+//
+// libbpf maps the data twice in a row, so that no record wraps. Every mapped page counts as resident, so that costs another
+// ring's size; here the one record per turn of the ring that wraps is put together instead.
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "failure.h"
 
@@ -35,6 +39,7 @@ class RingMap {
 
  private:
   void advance(uint32_t size);
+  const uint8_t* whole(size_t at, uint32_t size);
 
   uint64_t* consumer_ = nullptr;
   const uint64_t* producer_ = nullptr;
@@ -42,6 +47,7 @@ class RingMap {
   size_t size_ = 0;
   size_t page_ = 0;
   uint32_t peeked_ = 0;
+  std::vector<uint8_t> wrapped_;  // the record that wraps, if the peeked one does
 };
 
 }  // namespace oisp

@@ -140,13 +140,19 @@ void RingReader::run_live() {
 // Programs that were running when their probe was detached may still be writing: the ring is empty only when it is so after
 // every link is gone, and a record that is being written is waited for.
 void RingReader::drain() {
+  // Detaching takes long (an RCU grace period per probe): what programs do meanwhile is no longer this sensor's to tell.
+  __atomic_store_n(&control_->closing, 1u, __ATOMIC_SEQ_CST);
   std::atomic<bool> detached{false};
   std::thread detacher([&] {
     detach_all_();
     detached.store(true);
   });
-  while (!detached.load())
-    if (mode() == Mode::kAbandon || take_some(true) != Taken::kSome) poll_wake(kPollMs, false);
+  while (!detached.load()) {
+    if (mode() != Mode::kAbandon && take_some(true) == Taken::kSome) continue;
+    // Handed over at once, so that the tail is decoded while the probes come off.
+    if (mode() != Mode::kAbandon) flush_all(true);
+    poll_wake(kPollMs, false);
+  }
   detacher.join();
   int turns = 0;
   while (mode() != Mode::kAbandon) {

@@ -47,6 +47,8 @@ static __always_inline enum scope_answer scope_of(u32 tgid)
 
 	if (tgid == control.own_tgid)
 		return SCOPE_OWN;
+	if (control.closing)
+		return SCOPE_OUT;
 	cell = bpf_map_lookup_elem(&scope, &tgid);
 	if (cell)
 		return cell->capture ? SCOPE_IN : SCOPE_OUT;

@@ -111,6 +111,7 @@ export class EbpfSource implements Source {
       await applyScope(sensor, this.#options.scope);
       await this.#deliverSnapshot(onBatch);
       await this.#capture(sensor, onBatch);
+      addon.releaseStartupMemory();
     } catch (error) {
       // stop() would wait for this very start.
       await this.#release();

@@ -87,6 +87,8 @@ export interface NativeAddon {
   Sensor: new (options: NativeOptions) => NativeSensor;
   /** Version of the libbpf in use, e.g. "1.1.2". */
   libbpfVersion: string;
+  /** Returns memory that only the start of the process needed to the kernel: free heap pages, and program text, which comes back from the page cache as it is used. */
+  releaseStartupMemory(): void;
 }
 
 /** Loads the addon. @param path of oisp_native.node. Throws when it cannot be loaded (missing library, wrong architecture). */
