@@ -1,0 +1,123 @@
+#!/bin/sh
+# Installs what building needs (`setup.sh test`: testing too) and says so; never builds, and does nothing when it is all there already.
+set -eu
+. "$(dirname -- "$0")/env.sh"
+
+mode=${1:-base}
+case $mode in
+  base) packages='clang llvm libbpf-dev libelf-dev zlib1g-dev g++ pkg-config ca-certificates' commands='clang llvm-strip g++ pkg-config' ;;
+  test)
+    packages='clang llvm libbpf-dev libelf-dev zlib1g-dev g++ pkg-config ca-certificates python3 curl openssl util-linux'
+    commands='clang llvm-strip g++ pkg-config python3 curl openssl setpriv'
+    ;;
+  *) die "usage: setup.sh [base|test]" ;;
+esac
+headers='/usr/include/bpf/libbpf.h /usr/include/libelf.h /usr/include/zlib.h'
+
+[ "$(uname -s)" = Linux ] || die "this is a Linux daemon: $(uname -s) has no eBPF"
+[ "$OISP_ARCH" != unsupported ] || die "$(uname -m) is not supported: build on x86_64 or aarch64"
+
+os_id=$(. /etc/os-release 2>/dev/null && printf '%s %s' "${ID:-unknown}" "${VERSION_ID:-}") || os_id=unknown
+key=$( (cat package-lock.json scripts/setup.sh && printf '%s\n' "$os_id $OISP_ARCH") | sha256sum | cut -d' ' -f1)
+stamp=.setup/$mode
+
+# tools_present: every command and header that the packages would bring is there, whoever installed it.
+tools_present() {
+  missing=
+  for command in $commands; do command -v "$command" >/dev/null 2>&1 || missing="$missing $command"; done
+  for header in $headers; do [ -e "$header" ] || missing="$missing ${header##*/}"; done
+  [ -z "$missing" ]
+}
+# node_present: npm finished its last installation, and the pinned Node came with it.
+node_present() { [ -f node_modules/.package-lock.json ] && [ -x "$NODE" ]; }
+
+# libbpf before 1.0 has another interface, and cannot read the type information of kernels from 6.0 on.
+libbpf_present() { pkg-config --exists 'libbpf >= 1.0' 2>/dev/null; }
+
+if [ "$(cat "$stamp" 2>/dev/null)" = "$key" ] && tools_present && libbpf_present && node_present; then exit 0; fi
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+apt_install() {
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >.setup/apt.log 2>&1
+}
+
+# install_packages: asks dpkg what is missing, and apt for only that; the package lists are refreshed only when apt needs it.
+install_packages() {
+  wanted=
+  for package in $packages; do
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || wanted="$wanted $package"
+  done
+  [ -n "$wanted" ] || return 0
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null 2>&1 || die "these packages are missing and installing them needs root or sudo; as root run: apt-get install$wanted"
+    sudo -n true 2>/dev/null || sudo -v || die "these packages are missing and sudo refused; as root run: apt-get install$wanted"
+  fi
+  say "installing with apt-get:$wanted"
+  # shellcheck disable=SC2086
+  if apt_install $wanted; then return 0; fi
+  say "refreshing the package lists (apt-get update)"
+  as_root apt-get update -q >.setup/apt.log 2>&1 || die "apt-get update failed ($(tail -n 1 .setup/apt.log)): check the network and the apt sources"
+  # shellcheck disable=SC2086
+  apt_install $wanted || die "apt-get could not install$wanted ($(tail -n 1 .setup/apt.log)): .setup/apt.log has the whole story"
+}
+
+mkdir -p .setup
+if command -v dpkg-query >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1; then
+  install_packages
+  tools_present || die "still missing after the installation:$missing"
+else
+  tools_present || die "this system has no apt-get: install clang, llvm (llvm-strip), a C++ compiler, pkg-config and the headers of libbpf, libelf and zlib yourself (missing:$missing)"
+fi
+
+# build_libbpf: Ubuntu 22.04 has only libbpf 0.5. The source package of 24.04 is signed with a key that 22.04 trusts; it is fetched with a
+# package list of its own (the system's stays as it is), built as a static library, and kept in .setup/.
+build_libbpf() {
+  case $os_id in ubuntu*) ;; *) die "libbpf $(pkg-config --modversion libbpf) is too old: version 1.0 or newer is needed, with its headers" ;; esac
+  say "building libbpf 1.3: the $(pkg-config --modversion libbpf) of this distribution is too old for current kernels"
+  command -v make >/dev/null 2>&1 || packages=make install_packages
+  # A folder outside the checkout: apt's own user must be able to write there, whoever owns the checkout.
+  folder=$(mktemp -d)
+  trap 'rm -rf "$folder"' EXIT
+  mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
+  printf '%s\n' 'deb-src http://archive.ubuntu.com/ubuntu noble main' >"$folder/sources.list"
+  (
+    cd "$folder"
+    own="-o Dir::Etc::SourceList=$folder/sources.list -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists=$folder/lists -o Dir::Cache=$folder/cache -o APT::Sandbox::User=$(id -un)"
+    # shellcheck disable=SC2086
+    apt-get $own update -q && apt-get $own source -q --download-only libbpf && mkdir source && tar -xf libbpf_*.orig.tar.* -C source --strip-components=1 &&
+      env -u PKG_CONFIG_PATH -u LIBRARY_PATH make -C source/src -j2 BUILD_STATIC_ONLY=y CFLAGS='-O2 -fPIC' PREFIX="$folder/out" INCLUDEDIR="$folder/out/include" \
+        LIBDIR="$folder/out/lib" UAPIDIR="$folder/out/include" install install_uapi_headers
+  ) >.setup/libbpf.log 2>&1 || die "libbpf could not be built ($(tail -n 1 .setup/libbpf.log)): .setup/libbpf.log has the whole story"
+  sed -i "s|$folder/out|$OISP_ROOT/.setup/libbpf|g" "$folder/out/lib/pkgconfig/libbpf.pc"
+  rm -rf .setup/libbpf
+  mv "$folder/out" .setup/libbpf
+  rm -rf "$folder" dist/native dist/bpf
+  trap - EXIT
+  . "$OISP_ROOT/scripts/env.sh"
+  libbpf_present || die "the libbpf that was built is not found: remove .setup/libbpf and try again"
+}
+
+# npm_reason: the line of npm's log that says why; the others are codes and where to read more.
+npm_reason() {
+  sed -n -E 's/^npm (ERR!|error) *//p' .setup/npm.log | grep -v -E '^(code|errno|syscall|path) |complete log|debug-0[.]log|^$' | head -n 1
+}
+
+libbpf_present || build_libbpf
+
+# The packages of npm need none of their install scripts, and the Node that runs everything is one of them.
+if ! node_present || [ "$(cat .setup/npm 2>/dev/null)" != "$key" ]; then
+  command -v npm >/dev/null 2>&1 || die "npm is missing: install it once (on Debian and Ubuntu: apt-get install npm), any version from 8 on"
+  say "installing npm packages and the pinned Node (npm ci)"
+  # Below `npm start` the PATH begins with node_modules/.bin, whose Node is about to be replaced.
+  PATH=$(printf '%s' "$PATH" | tr ':' '\n' | grep -v -e 'node_modules/.bin$' -e 'node-gyp-bin$' | paste -s -d : -)
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >.setup/npm.log 2>&1 || die "npm ci failed ($(npm_reason)): .setup/npm.log has the whole story"
+  node_present || die "npm ci brought no Node for $OISP_ARCH: check that optional dependencies are not switched off (npm config get omit)"
+  printf '%s\n' "$key" >.setup/npm
+fi
+"$NODE" -e '' 2>/dev/null || die "the pinned Node does not start here: it needs glibc 2.28 and libstdc++"
+
+printf '%s\n' "$key" >"$stamp"
+[ "$mode" = base ] || printf '%s\n' "$key" >.setup/base
+say "set-up done (Node $("$NODE" --version))"

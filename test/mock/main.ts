@@ -1,0 +1,31 @@
+// `npm run mock -- [--port N]`: the mock AI server in the foreground, one line per exchange; it ends with SIGINT or SIGTERM.
+import { parseArgs } from 'node:util';
+import { type Exchange, startMock } from './server.js';
+
+function portOf(text: string): number {
+  const port = Number(text);
+  if (Number.isInteger(port) && port >= 0 && port <= 65_535) return port;
+  process.stderr.write(`mock: --port ${text} is no port number\n`);
+  process.exit(2);
+}
+
+const { values } = parseArgs({ options: { port: { type: 'string', default: '0' } } });
+const mock = await startMock({ port: portOf(values.port), keepLog: false });
+process.stdout.write(`listening on ${mock.url}\n`);
+
+const told = new WeakSet<Exchange>();
+const timer = setInterval(() => {
+  for (const exchange of mock.log) {
+    if (!exchange.done || told.has(exchange)) continue;
+    told.add(exchange);
+    process.stdout.write(
+      `${exchange.sequence} ${exchange.method} ${exchange.path} ${exchange.requestBytes} bytes -> ${exchange.status} ${exchange.responseBytes} bytes\n`,
+    );
+  }
+}, 200);
+const stop = () => {
+  clearInterval(timer);
+  void mock.close();
+};
+process.once('SIGINT', stop);
+process.once('SIGTERM', stop);

@@ -1,0 +1,295 @@
+// The mock AI server: OpenAI chat completions and Anthropic messages over TLS on loopback, deterministic, with a log of what it really received and sent.
+//
+// Header x-mock, words separated by commas:
+//   tool       answer with a tool call (a request that offers tools gets one anyway)      no-tool    never
+//   thinking   an Anthropic answer begins with a thinking block                            gzip       compress, when the client accepts it
+//   slow-N     wait N ms before the answer and between its parts                           error-N    answer with HTTP status N
+//   cut        close the connection in the middle of the answer                            length     Content-Length instead of chunks where possible
+// POST /sink takes any body and tells its size and hash.
+import { createHash } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { constants, createGzip, type Gzip, gzipSync } from 'node:zlib';
+import { makeCertificate } from '../lib/tls.js';
+import { type Asked, anthropicPlain, anthropicStream, errorBody, openaiPlain, openaiStream } from './answers.js';
+
+/** One request and its answer as the server saw them. */
+export interface Exchange {
+  readonly sequence: number;
+  readonly peerPort: number;
+  readonly method: string;
+  readonly path: string;
+  readonly requestBytes: number;
+  readonly requestSha256: string;
+  readonly model: string | undefined;
+  readonly stream: boolean;
+  status: number;
+  /** Body bytes as written, before chunked framing. */
+  responseBytes: number;
+  done: boolean;
+}
+
+export interface MockOptions {
+  /** 0 or absent: any free port. */
+  readonly port?: number;
+  /** Remember every exchange (default), or only the newest thousand. */
+  readonly keepLog?: boolean;
+}
+
+export interface Mock {
+  readonly port: number;
+  readonly url: string;
+  readonly certPath: string;
+  readonly log: readonly Exchange[];
+  /** Stops listening and breaks what is open. Idempotent. */
+  close(): Promise<void>;
+}
+
+const LOG_BOUND = 1000;
+const LARGEST_JSON = 256 * 1024 * 1024;
+/** Above this a body is hashed and thrown away, because nothing in it is needed. */
+const isSink = (path: string): boolean => path.startsWith('/sink');
+
+interface Wishes {
+  readonly words: ReadonlySet<string>;
+  readonly slowMs: number;
+  readonly status: number;
+}
+
+function wishesOf(request: IncomingMessage): Wishes {
+  const words = new Set(
+    String(request.headers['x-mock'] ?? '')
+      .split(',')
+      .map((word) => word.trim())
+      .filter((word) => word !== ''),
+  );
+  const numberAfter = (prefix: string) => Number([...words].find((word) => word.startsWith(prefix))?.slice(prefix.length) ?? 0);
+  return { words, slowMs: words.has('slow') ? 100 : numberAfter('slow-'), status: numberAfter('error-') || 200 };
+}
+
+/** Reads a whole body; what goes to the sink is only hashed. */
+async function bodyOf(request: IncomingMessage): Promise<{ bytes: number; sha256: string; text: string }> {
+  const hash = createHash('sha256');
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  const keep = !isSink(request.url ?? '');
+  for await (const part of request as AsyncIterable<Buffer>) {
+    hash.update(part);
+    bytes += part.length;
+    if (keep && bytes <= LARGEST_JSON) parts.push(part);
+  }
+  return { bytes, sha256: hash.digest('hex'), text: Buffer.concat(parts).toString() };
+}
+
+interface RequestBody {
+  model?: unknown;
+  stream?: unknown;
+  tools?: unknown;
+  stream_options?: { include_usage?: unknown };
+  thinking?: { type?: unknown };
+}
+
+function parseBody(text: string): RequestBody | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? (value as RequestBody) : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/** Writes an answer's parts, compressed or not, and keeps count. */
+class Answer {
+  readonly #response: ServerResponse;
+  readonly #exchange: Exchange;
+  readonly #gzip: Gzip | undefined;
+
+  constructor(response: ServerResponse, exchange: Exchange, gzip: boolean) {
+    this.#response = response;
+    this.#exchange = exchange;
+    if (gzip) {
+      this.#gzip = createGzip();
+      this.#gzip.on('data', (part: Buffer) => this.#write(part));
+    }
+  }
+
+  #write(part: Buffer): void {
+    this.#exchange.responseBytes += part.length;
+    this.#response.write(part);
+  }
+
+  async part(bytes: Buffer): Promise<void> {
+    const gzip = this.#gzip;
+    if (!gzip) {
+      this.#write(bytes);
+      // A turn of the event loop, so that each part is a write of its own on the wire.
+      await new Promise((resolve) => setImmediate(resolve));
+      return;
+    }
+    gzip.write(bytes);
+    await new Promise<void>((resolve) => gzip.flush(constants.Z_SYNC_FLUSH, () => resolve()));
+  }
+
+  async end(): Promise<void> {
+    const gzip = this.#gzip;
+    if (gzip) {
+      const ended = new Promise((resolve) => gzip.once('end', resolve));
+      gzip.end();
+      await ended;
+    }
+    this.#response.end();
+  }
+}
+
+/** Groups the events of a stream so that parts begin and end inside events and characters too. */
+function streamParts(events: readonly string[]): Buffer[] {
+  const parts: Buffer[] = [];
+  events.forEach((event, i) => {
+    const bytes = Buffer.from(event);
+    if (i % 3 !== 2) {
+      parts.push(bytes);
+      return;
+    }
+    const middle = Math.floor(bytes.length / 2) + 1;
+    parts.push(bytes.subarray(0, middle), bytes.subarray(middle));
+  });
+  return parts;
+}
+
+async function sendWhole(response: ServerResponse, exchange: Exchange, text: string, gzip: boolean): Promise<void> {
+  const body = gzip ? gzipSync(text) : Buffer.from(text);
+  exchange.responseBytes = body.length;
+  const coding = gzip ? { 'content-encoding': 'gzip' } : {};
+  response.writeHead(exchange.status, {
+    'content-type': 'application/json',
+    'content-length': body.length,
+    ...coding,
+    'x-request-id': `req_mock_${exchange.sequence}`,
+  });
+  response.end(body);
+}
+
+async function sendStream(response: ServerResponse, exchange: Exchange, events: readonly string[], wishes: Wishes, gzip: boolean): Promise<void> {
+  const coding = gzip ? { 'content-encoding': 'gzip' } : {};
+  response.writeHead(200, {
+    'content-type': 'text/event-stream; charset=utf-8',
+    'cache-control': 'no-cache',
+    ...coding,
+    'x-request-id': `req_mock_${exchange.sequence}`,
+  });
+  const answer = new Answer(response, exchange, gzip);
+  const parts = streamParts(events);
+  const last = wishes.words.has('cut') ? Math.floor(parts.length / 2) : parts.length;
+  for (const part of parts.slice(0, last)) {
+    await answer.part(part);
+    if (wishes.slowMs) await sleep(wishes.slowMs);
+  }
+  if (last < parts.length) {
+    response.destroy();
+    return;
+  }
+  await answer.end();
+}
+
+/** Answers one request and returns when the answer is out. */
+async function answer(request: IncomingMessage, response: ServerResponse, sequence: number, log: Exchange[]): Promise<void> {
+  const wishes = wishesOf(request);
+  const body = await bodyOf(request);
+  const path = request.url ?? '/';
+  const parsed = isSink(path) ? undefined : parseBody(body.text);
+  const model = typeof parsed?.model === 'string' ? parsed.model : undefined;
+  const exchange: Exchange = {
+    sequence,
+    peerPort: request.socket.remotePort ?? 0,
+    method: request.method ?? '',
+    path,
+    requestBytes: body.bytes,
+    requestSha256: body.sha256,
+    model,
+    stream: parsed?.stream === true,
+    status: wishes.status,
+    responseBytes: 0,
+    done: false,
+  };
+  log.push(exchange);
+  response.once('close', () => {
+    exchange.done = true;
+  });
+  const gzip = wishes.words.has('gzip') && /\bgzip\b/.test(String(request.headers['accept-encoding'] ?? ''));
+  if (wishes.slowMs) await sleep(wishes.slowMs);
+
+  const route = path.split('?')[0];
+  const anthropic = route === '/v1/messages';
+  if (isSink(path)) return sendWhole(response, exchange, JSON.stringify({ bytes: body.bytes, sha256: body.sha256 }), false);
+  if (!anthropic && route !== '/v1/chat/completions') return fail(response, exchange, 404, false);
+  if (request.method !== 'POST') return fail(response, exchange, 405, anthropic);
+  if (wishes.status !== 200) return fail(response, exchange, wishes.status, anthropic);
+  if (model === undefined) return fail(response, exchange, 400, anthropic);
+
+  const asked: Asked = {
+    model,
+    stream: exchange.stream,
+    tool: !wishes.words.has('no-tool') && (wishes.words.has('tool') || (Array.isArray(parsed?.tools) && parsed.tools.length > 0)),
+    thinking: wishes.words.has('thinking') || parsed?.thinking?.type === 'enabled',
+    includeUsage: parsed?.stream_options?.include_usage === true,
+    bodyBytes: body.bytes,
+    bodySha256: body.sha256,
+    sequence,
+  };
+  if (asked.stream) return sendStream(response, exchange, anthropic ? anthropicStream(asked) : openaiStream(asked), wishes, gzip);
+  return sendWhole(response, exchange, anthropic ? anthropicPlain(asked) : openaiPlain(asked), gzip);
+}
+
+async function fail(response: ServerResponse, exchange: Exchange, status: number, anthropic: boolean): Promise<void> {
+  exchange.status = status;
+  await sendWhole(response, exchange, errorBody(status, anthropic), false);
+}
+
+function listen(server: Server, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', () => resolve((server.address() as AddressInfo).port));
+  });
+}
+
+/** Starts the server on 127.0.0.1; resolves when it accepts connections. */
+export async function startMock(options: MockOptions = {}): Promise<Mock> {
+  const certificate = makeCertificate();
+  const log: Exchange[] = [];
+  const open = new Set<Duplex>();
+  let sequence = 0;
+  const server = createServer({ key: certificate.key, cert: certificate.cert, keepAliveTimeout: 30_000 }, (request, response) => {
+    answer(request, response, ++sequence, log).catch((error: Error) => {
+      process.stderr.write(`mock: ${request.method} ${request.url}: ${error.message}\n`);
+      response.destroy();
+    });
+    if (options.keepLog === false && log.length > LOG_BOUND) log.splice(0, log.length - LOG_BOUND);
+  });
+  server.on('connection', (socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+  });
+  // A client that hangs up during the handshake is no failure of the mock.
+  server.on('tlsClientError', () => undefined);
+  let port: number;
+  try {
+    port = await listen(server, options.port ?? 0);
+  } catch (error) {
+    certificate.remove();
+    throw error;
+  }
+  let closing: Promise<void> | undefined;
+  const close = () => {
+    closing ??= new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      for (const socket of open) socket.destroy();
+      certificate.remove();
+    });
+    return closing;
+  };
+  return { port, url: `https://127.0.0.1:${port}`, certPath: certificate.certPath, log, close };
+}
