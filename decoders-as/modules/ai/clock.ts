@@ -1,0 +1,17 @@
+// The time of the record at hand, on the record clock; nothing here asks a clock.
+import { Exchange } from './exchange';
+
+let now: u64 = 0;
+
+export function setNow(ts: u64): void {
+  now = ts;
+}
+
+export function getNow(): u64 {
+  return now;
+}
+
+/** A stream gave its first content, thinking or tool call. */
+export function noteToken(x: Exchange): void {
+  if (!x.firstTokenTs && changetype<usize>(x.sse)) x.firstTokenTs = now;
+}

@@ -1,0 +1,174 @@
+// What is known of one request and its response until both are told; an exchange owns its buffers and gives them back in freeExchange, nowhere else.
+import { Table, Entry } from '../../lib/table';
+import { hash64 } from '../../lib/bytes';
+import { Sse, sseFree } from '../../lib/sse';
+import { Answer, freeAnswer } from './answer';
+import { bufFree, bufLength } from './buf';
+
+/** What is done with the bytes of a body. */
+export namespace Mode {
+  /** Kept until the first byte that is no white space tells. */
+  export const UNDECIDED: u32 = 0;
+  export const JSON: u32 = 1;
+  export const SSE: u32 = 2;
+  /** Kept up to TEXT_LIMIT: an error page. */
+  export const TEXT: u32 = 3;
+  export const DROP: u32 = 4;
+}
+
+/** What the request turned out to be. */
+export namespace Request {
+  /** Never seen. */
+  export const LOST: u32 = 0;
+  /** Its body is being collected. */
+  export const CANDIDATE: u32 = 1;
+  /** Not an AI request: its response is dropped. */
+  export const OTHER: u32 = 2;
+  /** Told. */
+  export const TOLD: u32 = 3;
+}
+
+/** One message of an exchange. */
+@unmanaged
+export class Side {
+  seen: bool = false;
+  ended: bool = false;
+  /** Bytes past a limit were left out. */
+  capped: bool = false;
+  mode: u32 = Mode.UNDECIDED;
+  version: u32 = 0;
+  completeness: u32 = 0;
+  headTs: u64 = 0;
+  endTs: u64 = 0;
+  /** Offset of the next body byte. */
+  next: u64 = 0;
+  gaps: u32 = 0;
+  missing: u64 = 0;
+  wire: u64 = 0;
+  origin: usize = 0;
+  body: usize = 0;
+}
+
+@unmanaged
+export class Exchange extends Entry {
+  conn: u64 = 0;
+  stream: u32 = 0;
+  state: u32 = Request.LOST;
+  role: u32 = 0;
+  lastTs: u64 = 0;
+  request: Side = changetype<Side>(0);
+  response: Side = changetype<Side>(0);
+  host: usize = 0;
+  /** Target without the query string. */
+  path: usize = 0;
+  authScheme: u32 = 0;
+  authHeader: usize = 0;
+  authKey: usize = 0;
+  anthropicVersion: bool = false;
+  plain: bool = false;
+  status: u32 = 0;
+  /** request-id or x-request-id of the response. */
+  headerRequestId: usize = 0;
+  /** FormatId; 0: not known. */
+  format: u32 = 0;
+  conversation: u64 = 0;
+  provider: i32 = -1;
+  inferred: bool = false;
+  streaming: bool = false;
+  requestModel: usize = 0;
+  firstTokenTs: u64 = 0;
+  sse: Sse = changetype<Sse>(0);
+  answer: Answer = changetype<Answer>(0);
+  /** The response's body was parsed into the answer. */
+  parsed: bool = false;
+  /** Events told at the end: 1 the response, then the tool calls. */
+  told: u32 = 0;
+  /** JsonEnd of a JSON response body. */
+  jsonEnd: u32 = 0;
+  badEvents: u32 = 0;
+  /** The delta template (delta.ts). */
+  template: usize = 0;
+  holeStart: u32 = 0;
+  holeEnd: u32 = 0;
+  padStart: u32 = 0;
+  padEnd: u32 = 0;
+  target: usize = 0;
+  targetLimit: u32 = 0;
+}
+
+let table: Table = changetype<Table>(0);
+let found: usize = 0;
+
+export function initExchanges(limit: u32): void {
+  table = new Table(limit);
+}
+
+export function exchangeCount(): u32 {
+  return table.count;
+}
+
+export function findExchange(conn: u64, stream: u32): usize {
+  found = table.find(hash64(conn, stream, 1));
+  if (found) table.touch(found);
+  return found;
+}
+
+/** Least recently used, or 0. */
+export function oldestExchange(): usize {
+  return table.oldest;
+}
+
+export function exchangesFull(): bool {
+  return table.count >= table.limit;
+}
+
+/** A new exchange; the table must have room. */
+export function addExchange(conn: u64, stream: u32): usize {
+  const x = new Exchange();
+  x.key = hash64(conn, stream, 1);
+  x.conn = conn;
+  x.stream = stream;
+  x.request = new Side();
+  x.response = new Side();
+  table.insert(changetype<usize>(x));
+  return changetype<usize>(x);
+}
+
+function freeSide(side: Side): void {
+  bufFree(side.origin);
+  bufFree(side.body);
+  heap.free(changetype<usize>(side));
+}
+
+/** The bodies are no longer wanted; what was learnt from them stays. */
+export function dropBody(side: Side): void {
+  bufFree(side.body);
+  side.body = 0;
+}
+
+export function dropTemplate(x: Exchange): void {
+  bufFree(x.template);
+  x.template = 0;
+}
+
+export function freeExchange(at: usize): void {
+  const x = changetype<Exchange>(at);
+  table.remove(at);
+  freeSide(x.request);
+  freeSide(x.response);
+  bufFree(x.host);
+  bufFree(x.path);
+  bufFree(x.authHeader);
+  bufFree(x.authKey);
+  bufFree(x.headerRequestId);
+  bufFree(x.requestModel);
+  bufFree(x.template);
+  if (changetype<usize>(x.sse)) sseFree(x.sse);
+  if (changetype<usize>(x.answer)) freeAnswer(x.answer);
+  heap.free(at);
+}
+
+/** Bytes a body holds. */
+export function bodyLength(side: Side): u32 {
+  return bufLength(side.body);
+}

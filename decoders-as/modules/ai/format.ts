@@ -1,0 +1,37 @@
+// What a wire format has to bring: one subclass in one file, registered in formats.ts. It reads tapes and writes event parts, and never keeps a node.
+import { Exchange } from './exchange';
+
+export namespace FormatId {
+  export const NONE: u32 = 0;
+  export const OPENAI_CHAT: u32 = 1;
+  export const ANTHROPIC_MESSAGES: u32 = 2;
+}
+
+export abstract class Format {
+  /** Name under ext.oisp_host.format. */
+  abstract name(): string;
+
+  /** Provider id of a host that no row of the registry names. */
+  abstract fallbackProvider(): string;
+
+  /** Adds what makes two requests one conversation to the hash of text.ts: the system prompt and the first user message. */
+  abstract hashConversation(root: usize): void;
+
+  /** Writes the pairs of ai.request that come from the body: messages up to parameters. `root` may be of any kind. */
+  abstract writeRequest(root: usize): void;
+
+  /** Fills x.answer from a whole response body. */
+  abstract readJson(x: Exchange, root: usize): void;
+
+  /**
+   * Fills x.answer from one event of a stream.
+   * @returns the string node whose text was all that mattered (x.target and x.targetLimit say where it went), or 0.
+   */
+  abstract readEvent(x: Exchange, root: usize): usize;
+
+  /** The finish reason as the schema spells it. */
+  abstract finishReason(raw: u64): string;
+
+  /** The stream went on to its own end sign. */
+  abstract isDone(x: Exchange): bool;
+}

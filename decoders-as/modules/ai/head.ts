@@ -1,0 +1,201 @@
+// Start lines and headers: what is worth waiting for, where it goes and who asks. A key that is found here leaves only inside the event's meta.
+import { Reader } from '../../abi/reader';
+import { Role } from '../../abi/records';
+import { bufAt, bufLength, bufSet } from './buf';
+import { counters } from './counters';
+import { Exchange, Mode, Request, Side } from './exchange';
+import { isForeignPath } from './formats';
+import { AuthScheme } from './meta';
+import { findProvider } from './provider';
+import { contains, indexOf, isText, startsWith } from './text';
+
+const HEADER_LIMIT: u32 = 8192;
+const ORIGIN_LIMIT: u32 = 4096;
+
+/** The head record at hand; addresses lie in the in buffer. */
+export namespace Head {
+  export let conn: u64 = 0;
+  export let stream: u32 = 0;
+  export let response: bool = false;
+  export let role: u32 = 0;
+  export let ts: u64 = 0;
+  export let version: u32 = 0;
+  export let method: usize = 0;
+  export let methodLength: u32 = 0;
+  export let target: usize = 0;
+  export let targetLength: u32 = 0;
+  export let status: u32 = 0;
+  export let headers: usize = 0;
+  export let headersLength: u32 = 0;
+  export let origin: usize = 0;
+  export let originLength: u32 = 0;
+  export let authority: usize = 0;
+  export let authorityLength: u32 = 0;
+}
+
+/** Reads the elements after the kind; false: they are not what the ABI says. */
+export function readHead(at: usize, end: usize): bool {
+  Reader.open(at, end);
+  Head.conn = Reader.uint();
+  Head.stream = <u32>Reader.uint();
+  Head.response = Reader.uint() == 1;
+  Reader.uint();
+  Head.role = <u32>Reader.uint();
+  Head.ts = Reader.uint();
+  Head.version = <u32>Reader.uint();
+  Head.method = Reader.strOrNil();
+  Head.methodLength = Reader.length;
+  Head.target = Reader.strOrNil();
+  Head.targetLength = Reader.length;
+  Head.status = Reader.nil() ? 0 : <u32>Reader.uint();
+  Reader.strOrNil();
+  Head.headers = Reader.raw();
+  Head.headersLength = Reader.length;
+  Head.origin = Reader.bin();
+  Head.originLength = Reader.length;
+  Head.authority = Reader.strOrNil();
+  Head.authorityLength = Reader.length;
+  return !Reader.failed;
+}
+
+let contentType: usize = 0;
+let contentTypeLength: u32 = 0;
+let hostAt: usize = 0;
+let hostLength: u32 = 0;
+
+function takeAuth(x: Exchange, scheme: u32, name: string, key: usize, length: u32): void {
+  if (x.authScheme != AuthScheme.NONE) return;
+  x.authScheme = scheme;
+  for (let i = 0; i < name.length; i++) store<u8>(nameArea + <usize>i, name.charCodeAt(i));
+  x.authHeader = bufSet(x.authHeader, nameArea, name.length, 64);
+  x.authKey = bufSet(x.authKey, key, length, HEADER_LIMIT);
+}
+const nameArea: usize = memory.data(64);
+
+function takeAuthorization(x: Exchange, at: usize, length: u32): void {
+  let scheme = AuthScheme.NONE;
+  let skip: u32 = 0;
+  if (startsWith(at, length, 'bearer ')) {
+    scheme = AuthScheme.BEARER;
+    skip = 7;
+  } else if (startsWith(at, length, 'token ')) {
+    scheme = AuthScheme.BEARER;
+    skip = 6;
+  } else if (startsWith(at, length, 'basic ')) {
+    scheme = AuthScheme.BASIC;
+    skip = 6;
+  }
+  while (skip < length && load<u8>(at + skip) == 0x20) skip++;
+  if (scheme != AuthScheme.NONE && skip < length) takeAuth(x, scheme, 'authorization', at + skip, length - skip);
+}
+
+function takeHeader(x: Exchange, name: usize, n: u32, value: usize, v: u32): void {
+  if (isText(name, n, 'content-type')) {
+    contentType = value;
+    contentTypeLength = v;
+  } else if (isText(name, n, 'host')) {
+    hostAt = value;
+    hostLength = v;
+  } else if (Head.response) {
+    if (isText(name, n, 'request-id') || isText(name, n, 'x-request-id')) x.headerRequestId = bufSet(x.headerRequestId, value, v, 256);
+  } else if (isText(name, n, 'authorization')) takeAuthorization(x, value, v);
+  else if (isText(name, n, 'x-api-key')) takeAuth(x, AuthScheme.X_API_KEY, 'x-api-key', value, v);
+  else if (isText(name, n, 'api-key')) takeAuth(x, AuthScheme.API_KEY, 'api-key', value, v);
+  else if (isText(name, n, 'x-goog-api-key')) takeAuth(x, AuthScheme.API_KEY, 'x-goog-api-key', value, v);
+  else if (isText(name, n, 'anthropic-version')) x.anthropicVersion = true;
+}
+
+function readHeaders(x: Exchange): void {
+  contentTypeLength = 0;
+  hostLength = 0;
+  Reader.open(Head.headers, Head.headers + Head.headersLength);
+  for (let left = Reader.array(); left >= 2; left -= 2) {
+    const name = Reader.str();
+    const n = Reader.length;
+    const value = Reader.str();
+    if (Reader.failed) return;
+    takeHeader(x, name, n, value, Reader.length);
+  }
+}
+
+/** The host in lower case: the authority, else the Host header. */
+function takeHost(x: Exchange): void {
+  if (bufLength(x.host)) return;
+  if (Head.authorityLength) x.host = bufSet(x.host, Head.authority, Head.authorityLength, 512);
+  else if (hostLength) x.host = bufSet(x.host, hostAt, hostLength, 512);
+  const at = bufAt(x.host);
+  for (let i: u32 = 0; i < bufLength(x.host); i++) {
+    const c: u32 = load<u8>(at + i);
+    if (c - 0x41 < 26) store<u8>(at + i, c | 0x20);
+  }
+  findProvider(x);
+}
+
+/** The path: the target without its query, and without scheme and host when a proxy was asked. A key in the query is auth. */
+function takeTarget(x: Exchange): void {
+  let at = Head.target;
+  let length = Head.targetLength;
+  const question = indexOf(at, length, '?');
+  if (question >= 0) {
+    const query = at + <usize>question;
+    const queryLength = length - <u32>question;
+    let key = indexOf(query, queryLength, '?key=');
+    if (key < 0) key = indexOf(query, queryLength, '&key=');
+    if (key >= 0) {
+      let end = <u32>key + 5;
+      while (end < queryLength && load<u8>(query + end) != 0x26) end++;
+      if (end > <u32>key + 5) takeAuth(x, AuthScheme.QUERY, 'key', query + <usize>key + 5, end - <u32>key - 5);
+    }
+    length = <u32>question;
+  }
+  const scheme = indexOf(at, length, '://');
+  if (scheme > 0) {
+    let from = <u32>scheme + 3;
+    while (from < length && load<u8>(at + from) != 0x2f) from++;
+    at += from;
+    length -= from;
+  }
+  x.path = bufSet(x.path, at, length, HEADER_LIMIT);
+}
+
+function begin(side: Side): void {
+  side.seen = true;
+  side.headTs = Head.ts;
+  side.version = Head.version;
+  side.origin = bufSet(side.origin, Head.origin, Head.originLength, ORIGIN_LIMIT);
+}
+
+/** A request that may be one to a model is collected, any other is only remembered. */
+export function takeRequestHead(x: Exchange): void {
+  begin(x.request);
+  x.role = Head.role;
+  takeTarget(x);
+  readHeaders(x);
+  takeHost(x);
+  x.state = Request.OTHER;
+  x.request.mode = Mode.DROP;
+  const type = contentTypeLength;
+  // A type that says nothing of the content rules nothing out: `curl -d` calls every body a form. The first byte of the body decides.
+  const isMedia =
+    startsWith(contentType, type, 'multipart/') || startsWith(contentType, type, 'image/') || startsWith(contentType, type, 'audio/') || startsWith(contentType, type, 'video/');
+  if (!isText(Head.method, Head.methodLength, 'post') || isMedia || isForeignPath(x)) {
+    counters.otherRequests++;
+    return;
+  }
+  x.state = Request.CANDIDATE;
+  x.request.mode = contains(contentType, type, 'json') ? Mode.JSON : Mode.UNDECIDED;
+}
+
+/** How the response's body is read: by its type, else by its first bytes. */
+export function takeResponseHead(x: Exchange): void {
+  begin(x.response);
+  if (x.role == Role.UNKNOWN) x.role = Head.role;
+  x.status = Head.status;
+  readHeaders(x);
+  takeHost(x);
+  if (x.state == Request.OTHER) x.response.mode = Mode.DROP;
+  else if (contains(contentType, contentTypeLength, 'event-stream')) x.response.mode = Mode.SSE;
+  else if (contains(contentType, contentTypeLength, 'json')) x.response.mode = Mode.JSON;
+  else if (x.state != Request.LOST || !contentTypeLength) x.response.mode = Mode.UNDECIDED;
+  else x.response.mode = Mode.DROP;
+}

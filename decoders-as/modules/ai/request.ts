@@ -1,0 +1,120 @@
+// The end of a request: is it one to a model, and if so ai.request. What it is not is remembered, so that its response is left alone.
+import { Status } from '../../abi/module';
+import { EventType } from '../../abi/events';
+import { RecHeader } from '../../abi/records';
+import { JsonEnd, jsonDeep, jsonKind, JsonKind, jsonLength, jsonMark, jsonParse, jsonRelease, jsonText } from '../../lib/json';
+import { bufAppend, bufAt, bufLength } from './buf';
+import { counters } from './counters';
+import { emit } from './emit';
+import { dropBody, Exchange, Mode, Request } from './exchange';
+import { FormatId } from './format';
+import { formatOf, formatOfRequest } from './formats';
+import { hasLoss, openReasons, pairAuth, pairCommonMeta, pairExt, pairLimitations, pairMissing, reason, reasonsOf } from './meta';
+import { find, isTrue } from './nodes';
+import { close, hexText, key, pairBool, pairLiteral } from './out';
+import { inferProvider, pairModel, pairProvider } from './provider';
+import { hashEnd, hashStart, indexOf, key as keyFor } from './text';
+import { NAME_LIMIT, setText } from './answer';
+
+const MODEL: u64 = keyFor('model');
+const STREAM: u64 = keyFor('stream');
+
+/** Root of the tape of the request at hand, how its parse ended, and whether values lay too deep. */
+let root: usize = 0;
+let end: u32 = JsonEnd.WHOLE;
+let deep: bool = false;
+
+/** The model that is named in the path: Azure's deployments/{model}/, Vertex's models/{model}:. */
+function modelOfPath(x: Exchange): void {
+  const at = bufAt(x.path);
+  const length = bufLength(x.path);
+  if (!length) return;
+  let from = indexOf(at, length, '/deployments/');
+  if (from >= 0) from += 13;
+  else {
+    from = indexOf(at, length, '/models/');
+    if (from < 0) return;
+    from += 8;
+  }
+  let to = from;
+  while (to < <i32>length && load<u8>(at + to) != 0x2f && load<u8>(at + to) != 0x3a) to++;
+  x.requestModel = bufAppend(x.requestModel, at + from, to - from, NAME_LIMIT);
+}
+
+function conversationOf(x: Exchange): u64 {
+  let seed: u64 = 0;
+  if (bufLength(x.request.origin) >= RecHeader.SIZE) {
+    const header = bufAt(x.request.origin);
+    seed = <u64>RecHeader.tgid(header) * 0x9e3779b97f4a7c15 + RecHeader.start_ns(header);
+  }
+  hashStart(seed);
+  formatOf(x.format).hashConversation(root);
+  return hashEnd();
+}
+
+function writeData(x: Exchange, _index: u32): void {
+  const format = formatOf(x.format);
+  key('request_id');
+  hexText('req_', x.key);
+  key('conversation_id');
+  hexText('conv_', x.conversation);
+  pairProvider(x);
+  pairModel(bufAt(x.requestModel), bufLength(x.requestModel));
+  pairLiteral('request_type', 'chat');
+  pairBool('streaming', x.streaming);
+  format.writeRequest(root);
+}
+
+function writeMeta(x: Exchange, _index: u32): void {
+  const format = formatOf(x.format);
+  const loss = hasLoss(x.request);
+  pairCommonMeta(x, format, loss || end != JsonEnd.WHOLE);
+  openReasons();
+  reason('payload_parsed');
+  if (x.inferred) reason('provider_inferred_from_model');
+  if (deep) reason('request_too_deep');
+  reasonsOf(x.request, true, end);
+  close();
+  if (loss) pairMissing('request_body_bytes', x.request.missing);
+  pairLimitations(false);
+  pairAuth(x);
+  pairExt(x, format, false);
+}
+
+/** Parses the body and tells the request if it is one. Status.FULL: to be called again, nothing has changed. */
+export function settleRequest(x: Exchange): i32 {
+  if (x.state != Request.CANDIDATE) return Status.DONE;
+  const side = x.request;
+  const mark = jsonMark();
+  root = mark;
+  end = jsonParse(bufAt(side.body), bufLength(side.body), side.gaps > 0);
+  deep = jsonDeep > 0;
+  const bare = side.mode != Mode.JSON || jsonKind(root) != JsonKind.OBJECT;
+  const broken = hasLoss(side) || (end != JsonEnd.WHOLE && !bare);
+  x.format = bare && !broken ? FormatId.NONE : formatOfRequest(x, root, broken);
+  let status = Status.DONE;
+  if (x.format == FormatId.NONE) {
+    x.state = Request.OTHER;
+    counters.otherRequests++;
+  } else status = tell(x);
+  jsonRelease(mark);
+  if (status == Status.FULL) return status;
+  dropBody(side);
+  return status;
+}
+
+function tell(x: Exchange): i32 {
+  const model = find(root, MODEL);
+  x.requestModel = setText(x.requestModel, model);
+  if (!bufLength(x.requestModel)) modelOfPath(x);
+  x.streaming = isTrue(find(root, STREAM));
+  if (bufLength(x.requestModel)) inferProvider(x, formatOf(x.format), bufAt(x.requestModel), bufLength(x.requestModel));
+  x.conversation = conversationOf(x);
+  const status = emit(x, EventType.AI_REQUEST, x.request.headTs, x.request.origin, 0, writeData, writeMeta);
+  if (status == Status.FULL) return status;
+  x.state = Request.TOLD;
+  counters.requests++;
+  if (deep) counters.deepValues++;
+  if (end != JsonEnd.WHOLE) counters.badJson++;
+  return status;
+}

@@ -1,0 +1,152 @@
+// What a complete head means: its place in the exchange, the framing of its body, and the end of its message; it never sees body bytes.
+import { Role } from '../../abi/records';
+import { Coding, Transfer } from '../../lib/http1';
+import { Inflate } from '../../lib/inflate';
+import { Format } from '../../lib/inflate-wrapping';
+import { At, Conn, Decode, Dir, endInflate, Head, Now, releaseHead } from './conn';
+import { Count, countFault, Fault } from './counters';
+import { writeEnd, writeHead } from './emit';
+import { goOpaque } from './head';
+import { endMessage, enterResync } from './lines';
+import { pairResponse, pushRequest } from './pairing';
+
+/** HEAD_READY: gives the message its stream, writes http.head and chooses what its body is. */
+export function announce(conn: Conn, dir: Dir): void {
+  const head = changetype<Head>(dir.head);
+  if (dir.headBytes > 0) {
+    Count.pending -= dir.headBytes;
+    Count.framing += dir.headBytes;
+    dir.wire = dir.headBytes;
+    dir.headBytes = 0;
+  }
+  if (head.isResponse && head.status < 200 && head.status != 101) {
+    informational(dir);
+    return;
+  }
+  if (!dir.paired) {
+    if (!(head.isResponse ? pairResponse(conn, dir) : pushRequest(conn, dir, head))) {
+      Now.blocked = true;
+      return;
+    }
+    dir.paired = true;
+    if (dir.fault == Fault.NONE) dir.fault = framingFault(head);
+  }
+  if (!writeHead(conn, dir, head)) {
+    Now.blocked = true;
+    return;
+  }
+  Count.heads++;
+  if (head.cut) Count.headsCut++;
+  dir.paired = false;
+  dir.open = true;
+  dir.gapped = false;
+  if (dir.fault != Fault.NONE) endMessage(dir, At.RESYNC);
+  else chooseBody(dir, head);
+  releaseHead(dir);
+}
+
+/** 100 to 199: not the response, which is still to come. */
+function informational(dir: Dir): void {
+  Count.informational++;
+  dir.state = At.START;
+  if (dir.fault != Fault.NONE) {
+    countFault(dir.fault);
+    enterResync(dir);
+  }
+  releaseHead(dir);
+  resetMessage(dir);
+}
+
+/** Framing headers that contradict one another. */
+function framingFault(head: Head): u32 {
+  if (head.transfer == Transfer.NONE) return Fault.NONE;
+  if (head.length >= 0) return Fault.BOTH_FRAMINGS;
+  if (head.version == 10) return Fault.TRANSFER_IN_1_0;
+  return head.transfer == Transfer.OTHER && !head.isResponse ? Fault.NOT_CHUNKED : Fault.NONE;
+}
+
+function chooseBody(dir: Dir, head: Head): void {
+  const status = head.status;
+  if (head.isResponse) {
+    if (status == 101 || (dir.connect && status < 300)) {
+      endMessage(dir, At.OPAQUE);
+      return;
+    }
+    if (dir.bodyless || status == 204 || status == 304) {
+      endMessage(dir, At.START);
+      return;
+    }
+  }
+  chooseDecoding(dir, head);
+  if (head.transfer == Transfer.CHUNKED || head.transfer == Transfer.OTHER_CHUNKED) {
+    dir.state = At.CHUNK_SIZE;
+  } else if (head.length > 0) {
+    dir.remaining = head.length;
+    dir.state = At.LENGTH;
+  } else if (head.length == 0 || !head.isResponse) {
+    endMessage(dir, At.START);
+  } else {
+    dir.state = At.TO_CLOSE;
+  }
+}
+
+function chooseDecoding(dir: Dir, head: Head): void {
+  const coding = head.coding;
+  dir.decode = Decode.PLAIN;
+  if (head.transfer == Transfer.OTHER || head.transfer == Transfer.OTHER_CHUNKED) {
+    dir.decode = Decode.DROP;
+    dir.dropFault = Fault.TRANSFER_CODING;
+  } else if (coding == Coding.GZIP || coding == Coding.DEFLATE) {
+    dir.decode = Decode.INFLATE;
+  } else if (coding != Coding.IDENTITY) {
+    dir.decode = Decode.DROP;
+    dir.dropFault = coding == Coding.BR ? Fault.BR : coding == Coding.ZSTD ? Fault.ZSTD : Fault.OTHER_CODING;
+  }
+  if (dir.decode == Decode.INFLATE) {
+    dir.inflate = changetype<usize>(new Inflate(coding == Coding.GZIP ? Format.GZIP : Format.DEFLATE));
+  }
+}
+
+/** Is this stream's message a response? */
+export function isResponseDir(conn: Conn, dir: Dir): bool {
+  return (conn.role == Role.SERVER) == (dir.direction == 1);
+}
+
+/** END_READY: writes http.end and goes on to what follows. */
+export function finish(conn: Conn, dir: Dir): void {
+  const response = isResponseDir(conn, dir);
+  const whole = dir.fault == Fault.NONE && !dir.aborted && dir.missing == 0;
+  if (whole && dir.inflate && !changetype<Inflate>(dir.inflate).complete) dir.fault = Fault.SHORT_DEFLATE;
+  if (!writeEnd(conn, dir, response ? 1 : 0)) {
+    Now.blocked = true;
+    return;
+  }
+  if (!response) conn.lastRequestEnd = dir.endTs;
+  endInflate(dir);
+  resetMessage(dir);
+  dir.state = dir.after;
+  if (dir.after == At.RESYNC) enterResync(dir);
+  if (dir.after == At.OPAQUE && !conn.opaque) {
+    Count.upgraded++;
+    goOpaque(conn);
+  }
+}
+
+function resetMessage(dir: Dir): void {
+  dir.open = false;
+  dir.paired = false;
+  dir.aborted = false;
+  dir.connect = false;
+  dir.bodyless = false;
+  dir.wire = 0;
+  dir.bodyBytes = 0;
+  dir.bodyOffset = 0;
+  dir.missing = 0;
+  dir.remaining = 0;
+  dir.firstBodyTs = 0;
+  dir.fault = Fault.NONE;
+  dir.dropFault = Fault.NONE;
+  dir.decode = Decode.PLAIN;
+  dir.chunkDigits = 0;
+  dir.chunkPhase = 0;
+}

@@ -1,0 +1,216 @@
+// What the http module counts: byte ledger, messages, limits and errors by reason; it never decides anything.
+//
+// The ledger, exact between calls:
+//   in = framing + body_wire + unrecognised + resync + duplicate + pending
+import { stat, recordsOut } from '../../abi/module';
+import { bufferedBytes } from '../../lib/bytes';
+import { inflateBytes } from '../../lib/inflate';
+
+/** Why a message is not full, and why bytes were skipped. */
+export namespace Fault {
+  export const NONE: u32 = 0;
+  export const BOTH_FRAMINGS: u32 = 1;
+  export const LENGTHS_DIFFER: u32 = 2;
+  export const BAD_LENGTH: u32 = 3;
+  export const BAD_TRANSFER: u32 = 4;
+  export const TRANSFER_IN_1_0: u32 = 5;
+  export const NOT_CHUNKED: u32 = 6;
+  export const OBS_FOLD: u32 = 7;
+  export const BARE_CR: u32 = 8;
+  export const BARE_LF: u32 = 9;
+  export const BAD_NAME: u32 = 10;
+  export const NUL_VALUE: u32 = 11;
+  export const LONG_FRAMING: u32 = 12;
+  export const BAD_CHUNK_SIZE: u32 = 13;
+  export const BAD_CHUNK_END: u32 = 14;
+  export const BAD_DEFLATE: u32 = 15;
+  export const SHORT_DEFLATE: u32 = 16;
+  /** Counted only: there is no message to end. */
+  export const START_LINE: u32 = 17;
+  /** From here on a limit of the decoder, not a fault of the bytes. */
+  export const BR: u32 = 18;
+  export const ZSTD: u32 = 19;
+  export const OTHER_CODING: u32 = 20;
+  export const TRANSFER_CODING: u32 = 21;
+  export const BODY_LIMIT: u32 = 22;
+  export const NO_RESPONSE: u32 = 23;
+  export const MANY_REQUESTS: u32 = 24;
+  export const COUNT: u32 = 25;
+}
+
+/** http.end.error */
+export function faultText(fault: u32): string {
+  switch (fault) {
+    case Fault.BOTH_FRAMINGS:
+      return 'content-length and transfer-encoding';
+    case Fault.LENGTHS_DIFFER:
+      return 'content-lengths differ';
+    case Fault.BAD_LENGTH:
+      return 'bad content-length';
+    case Fault.BAD_TRANSFER:
+      return 'bad transfer-encoding';
+    case Fault.TRANSFER_IN_1_0:
+      return 'transfer-encoding in HTTP/1.0';
+    case Fault.NOT_CHUNKED:
+      return 'transfer-encoding of a request does not end with chunked';
+    case Fault.OBS_FOLD:
+      return 'obs-fold';
+    case Fault.BARE_CR:
+      return 'bare CR';
+    case Fault.BARE_LF:
+      return 'bare LF';
+    case Fault.BAD_NAME:
+      return 'bad header name';
+    case Fault.NUL_VALUE:
+      return 'NUL in a header value';
+    case Fault.LONG_FRAMING:
+      return 'framing header over 16 KiB';
+    case Fault.BAD_CHUNK_SIZE:
+      return 'bad chunk size';
+    case Fault.BAD_CHUNK_END:
+      return 'chunk not ended by CRLF';
+    case Fault.BAD_DEFLATE:
+      return 'bad compressed data';
+    case Fault.SHORT_DEFLATE:
+      return 'compressed data ends early';
+    case Fault.START_LINE:
+      return 'bad start line';
+    case Fault.BR:
+      return 'content-encoding br not decoded';
+    case Fault.ZSTD:
+      return 'content-encoding zstd not decoded';
+    case Fault.OTHER_CODING:
+      return 'content-encoding not decoded';
+    case Fault.TRANSFER_CODING:
+      return 'transfer coding not decoded';
+    case Fault.BODY_LIMIT:
+      return 'decoded body over 64 MiB';
+    case Fault.NO_RESPONSE:
+      return 'response never seen';
+  }
+  return 'too many requests without a response';
+}
+
+function faultName(fault: u32): string {
+  switch (fault) {
+    case Fault.BOTH_FRAMINGS:
+      return 'error_both_framings';
+    case Fault.LENGTHS_DIFFER:
+      return 'error_content_lengths_differ';
+    case Fault.BAD_LENGTH:
+      return 'error_content_length';
+    case Fault.BAD_TRANSFER:
+      return 'error_transfer_encoding';
+    case Fault.TRANSFER_IN_1_0:
+      return 'error_transfer_encoding_1_0';
+    case Fault.NOT_CHUNKED:
+      return 'error_not_chunked';
+    case Fault.OBS_FOLD:
+      return 'error_obs_fold';
+    case Fault.BARE_CR:
+      return 'error_bare_cr';
+    case Fault.BARE_LF:
+      return 'error_bare_lf';
+    case Fault.BAD_NAME:
+      return 'error_header_name';
+    case Fault.NUL_VALUE:
+      return 'error_header_value';
+    case Fault.LONG_FRAMING:
+      return 'error_long_framing_header';
+    case Fault.BAD_CHUNK_SIZE:
+      return 'error_chunk_size';
+    case Fault.BAD_CHUNK_END:
+      return 'error_chunk_end';
+    case Fault.BAD_DEFLATE:
+      return 'error_compressed_data';
+    case Fault.SHORT_DEFLATE:
+      return 'error_compressed_short';
+    case Fault.START_LINE:
+      return 'error_start_line';
+    case Fault.BR:
+      return 'capped_br';
+    case Fault.ZSTD:
+      return 'capped_zstd';
+    case Fault.OTHER_CODING:
+      return 'capped_content_encoding';
+    case Fault.TRANSFER_CODING:
+      return 'capped_transfer_coding';
+    case Fault.BODY_LIMIT:
+      return 'capped_body_limit';
+    case Fault.NO_RESPONSE:
+      return 'responses_never_seen';
+  }
+  return 'responses_not_tracked';
+}
+
+export namespace Count {
+  export let inBytes: u64 = 0;
+  export let framing: u64 = 0;
+  export let bodyWire: u64 = 0;
+  export let unrecognised: u64 = 0;
+  export let resync: u64 = 0;
+  export let duplicate: u64 = 0;
+  /** In heads and lines that are not complete yet. */
+  export let pending: u64 = 0;
+  export let gap: u64 = 0;
+  export let gaps: u64 = 0;
+  export let bodyOut: u64 = 0;
+  export let heads: u64 = 0;
+  export let headsCut: u64 = 0;
+  export let headsLost: u64 = 0;
+  export let ends: u64 = 0;
+  export let endsNotFull: u64 = 0;
+  export let informational: u64 = 0;
+  export let resyncs: u64 = 0;
+  export let joined: u64 = 0;
+  export let connections: u64 = 0;
+  export let evicted: u64 = 0;
+  export let expired: u64 = 0;
+  export let opaque: u64 = 0;
+  export let h2: u64 = 0;
+  export let upgraded: u64 = 0;
+  export let malformed: u64 = 0;
+  export let unknownClose: u64 = 0;
+  export let afterDeflate: u64 = 0;
+}
+
+const faults: usize = memory.data(256);
+
+export function countFault(fault: u32): void {
+  const at = faults + ((<usize>fault) << 3);
+  store<u64>(at, load<u64>(at) + 1);
+}
+
+export function writeStats(open: u32): void {
+  stat('in_bytes', Count.inBytes);
+  stat('framing_bytes', Count.framing);
+  stat('body_wire_bytes', Count.bodyWire);
+  stat('unrecognised_bytes', Count.unrecognised);
+  stat('resync_bytes', Count.resync);
+  stat('duplicate_bytes', Count.duplicate);
+  stat('pending_bytes', Count.pending);
+  stat('gap_bytes', Count.gap);
+  stat('gaps', Count.gaps);
+  stat('body_out_bytes', Count.bodyOut);
+  stat('heads', Count.heads);
+  stat('heads_cut', Count.headsCut);
+  stat('heads_lost', Count.headsLost);
+  stat('ends', Count.ends);
+  stat('ends_not_full', Count.endsNotFull);
+  stat('informational', Count.informational);
+  stat('resyncs', Count.resyncs);
+  stat('joined_streams', Count.joined);
+  stat('connections', Count.connections);
+  stat('connections_open', open);
+  stat('connections_evicted', Count.evicted);
+  stat('connections_expired', Count.expired);
+  stat('connections_opaque', Count.opaque);
+  stat('connections_h2', Count.h2);
+  stat('connections_upgraded', Count.upgraded);
+  stat('records_malformed', Count.malformed);
+  stat('closes_unknown', Count.unknownClose);
+  stat('after_compressed_bytes', Count.afterDeflate);
+  stat('texts_replaced', recordsOut.replaced);
+  stat('buffer_bytes', bufferedBytes + inflateBytes);
+  for (let fault: u32 = 1; fault < Fault.COUNT; fault++) stat(faultName(fault), load<u64>(faults + ((<usize>fault) << 3)));
+}

@@ -1,0 +1,193 @@
+// The http module: tls.data to http.head, http.body and http.end for HTTP/1; it decodes no provider's format and makes no events.
+import { defineModule, resuming, setError, Status } from '../../abi/module';
+import { Reader } from '../../abi/reader';
+import { Kind, RecHeader, SysExit, TlsClose, TlsData, TlsFlag } from '../../abi/records';
+import { hash64 } from '../../lib/bytes';
+import { closeConn, evict } from './closing';
+import { Conn, conns, Dir, firstConnOf, makeConn, makeTables, Now, OUT_MIN, setAuthority } from './conn';
+import { Count, writeStats } from './counters';
+import { feed, gap, joinStream } from './stream';
+
+export {
+  oisp_abi,
+  oisp_consumed,
+  oisp_flush,
+  oisp_in,
+  oisp_init,
+  oisp_last_error,
+  oisp_manifest,
+  oisp_out,
+  oisp_out_len,
+  oisp_process,
+  oisp_resume,
+  oisp_stats,
+  oisp_tick,
+} from '../../abi/module';
+
+/** The record at hand, once place() has counted it: after FULL it is placed again. */
+let placed: usize = 0;
+
+/** A connection without a record for this long is given up, seconds. */
+const IDLE: u64 = 3600;
+
+function onInit(outCap: u32, _flags: u32, maxConns: u32): i32 {
+  if (outCap < OUT_MIN) {
+    setError('an out lane must hold the largest http.head, bytes: ', OUT_MIN);
+    return -1;
+  }
+  if (maxConns > 1 << 20) {
+    setError('more connections than there can be: ', 1 << 20);
+    return -1;
+  }
+  makeTables(maxConns);
+  return 0;
+}
+
+/** The kernel record of at least `size` bytes in the record at hand, or 0. */
+function kernelRecord(at: usize, end: usize, size: u32): usize {
+  Reader.open(at, end);
+  const record = Reader.bin();
+  if (Reader.failed || Reader.length < size) {
+    Count.malformed++;
+    return 0;
+  }
+  Now.record = record;
+  Now.ts = RecHeader.ts_ns(record);
+  Now.newest = max(Now.newest, Now.ts);
+  return record;
+}
+
+function onRecord(kind: u32, at: usize, end: usize): i32 {
+  if (kind == Kind.TLS_DATA) return tlsData(kernelRecord(at, end, TlsData.SIZE));
+  if (kind == Kind.TLS_CLOSE) return tlsClose(kernelRecord(at, end, TlsClose.SIZE));
+  if (kind == Kind.SYS_EXIT) return sysExit(kernelRecord(at, end, SysExit.SIZE));
+  if (kind == Kind.CONN_INFO) return connInfo(at, end);
+  return Status.DONE;
+}
+
+/** The connection of that name, made when there is none; 0: no room in the lane to give up another for it. */
+function findConn(key: u64, tgid: u32): usize {
+  const found = conns.find(key);
+  if (found) {
+    conns.touch(found);
+    return evict(found, 0) ? found : 0;
+  }
+  if (!evict(0, 1)) return 0;
+  return changetype<usize>(makeConn(key, tgid));
+}
+
+function tlsData(record: usize): i32 {
+  if (record == 0) return Status.DONE;
+  const length = TlsData.len(record);
+  if (length > Reader.length - TlsData.SIZE || TlsData.direction(record) > 1) {
+    if (!resuming) Count.malformed++;
+    return Status.DONE;
+  }
+  if (!resuming) placed = 0;
+  const tgid = RecHeader.tgid(record);
+  const found = findConn(hash64(tgid, TlsData.ssl(record), TlsData.generation(record)), tgid);
+  if (found == 0) return Status.FULL;
+  const conn = changetype<Conn>(found);
+  const dir = conn.dir(TlsData.direction(record));
+  const offset = TlsData.offset(record);
+  place(conn, dir, record, offset, length);
+  const known = <u32>min<u64>(dir.expected > offset ? dir.expected - offset : 0, length);
+  const from = record + TlsData.SIZE + known;
+  const stop = feed(conn, dir, from, record + TlsData.SIZE + length);
+  dir.expected += stop - from;
+  Count.inBytes += stop - from;
+  return Now.blocked ? Status.FULL : Status.DONE;
+}
+
+/** Compares where a record begins with where its stream had got to: joined, gap, duplicate. Done twice it does nothing the second time. */
+function place(conn: Conn, dir: Dir, record: usize, offset: u64, length: u32): void {
+  if (TlsData.flags(record) & TlsFlag.OPENED) conn.opened = true;
+  if (!dir.seen) joinStream(conn, dir, offset);
+  if (offset > dir.expected) gap(dir, offset - dir.expected);
+  else if (offset < dir.expected && placed != record) {
+    const known = min<u64>(dir.expected - offset, length);
+    Count.duplicate += known;
+    Count.inBytes += known;
+  }
+  placed = record;
+  dir.lastTs = Now.ts;
+  conn.lastTs = Now.ts;
+}
+
+function tlsClose(record: usize): i32 {
+  if (record == 0) return Status.DONE;
+  const found = conns.find(hash64(RecHeader.tgid(record), TlsClose.ssl(record), TlsClose.generation(record)));
+  if (found == 0) {
+    if (!resuming) Count.unknownClose++;
+    return Status.DONE;
+  }
+  const conn = changetype<Conn>(found);
+  tailGap(conn, changetype<Dir>(conn.write), TlsClose.write_bytes(record));
+  tailGap(conn, changetype<Dir>(conn.read), TlsClose.read_bytes(record));
+  return closeConn(conn, true) ? Status.DONE : Status.FULL;
+}
+
+/** What a stream has past the last byte seen was lost. */
+function tailGap(conn: Conn, dir: Dir, length: u64): void {
+  if (!dir.seen && conn.midway) return;
+  dir.seen = true;
+  if (length > dir.expected) gap(dir, length - dir.expected);
+}
+
+function sysExit(record: usize): i32 {
+  if (record == 0) return Status.DONE;
+  const tgid = RecHeader.tgid(record);
+  for (let at = firstConnOf(tgid); at != 0; at = firstConnOf(tgid)) {
+    if (!closeConn(changetype<Conn>(at), false)) return Status.FULL;
+  }
+  return Status.DONE;
+}
+
+function connInfo(at: usize, end: usize): i32 {
+  Reader.open(at, end);
+  const tgid = Reader.uint();
+  const ssl = Reader.uint();
+  const generation = Reader.uint();
+  const authority = Reader.strOrNil();
+  const length = Reader.length;
+  if (Reader.failed) {
+    if (!resuming) Count.malformed++;
+    return Status.DONE;
+  }
+  const found = findConn(hash64(tgid, ssl, generation), <u32>tgid);
+  if (found == 0) return Status.FULL;
+  setAuthority(changetype<Conn>(found), authority, length);
+  return Status.DONE;
+}
+
+function onTick(seconds: u32): void {
+  while (conns.oldest != 0) {
+    const conn = changetype<Conn>(conns.oldest);
+    if (conn.lastTs + IDLE * 1000000000 > <u64>seconds * 1000000000) return;
+    if (!closeConn(conn, false)) return;
+    Count.expired++;
+  }
+}
+
+function onFlush(): bool {
+  while (conns.oldest != 0) {
+    if (!closeConn(changetype<Conn>(conns.oldest), false)) return true;
+  }
+  return false;
+}
+
+function onStats(): void {
+  writeStats(conns.count);
+}
+
+defineModule(
+  'http',
+  '0.1.0',
+  [Kind.TLS_DATA, Kind.TLS_CLOSE, Kind.SYS_EXIT, Kind.CONN_INFO],
+  [Kind.HTTP_HEAD, Kind.HTTP_BODY, Kind.HTTP_END],
+  onInit,
+  onRecord,
+  onTick,
+  onFlush,
+  onStats,
+);
