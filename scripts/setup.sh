@@ -81,7 +81,10 @@ build_libbpf() {
   folder=$(mktemp -d)
   trap 'rm -rf "$folder"' EXIT
   mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
-  printf '%s\n' 'deb-src http://archive.ubuntu.com/ubuntu noble main' >"$folder/sources.list"
+  # The mirror this system uses already.
+  mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null | sed -n -E 's/^deb +(\[[^]]*\] +)?(https?:[^ ]+) +jammy +.*main.*/\2/p' | head -n 1)
+  [ -n "$mirror" ] || die "no package mirror with jammy main in /etc/apt: build libbpf 1.0 or newer yourself and point PKG_CONFIG_PATH at it"
+  printf 'deb-src %s noble main\n' "$mirror" >"$folder/sources.list"
   (
     cd "$folder"
     own="-o Dir::Etc::SourceList=$folder/sources.list -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists=$folder/lists -o Dir::Cache=$folder/cache -o APT::Sandbox::User=$(id -un)"
