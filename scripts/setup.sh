@@ -71,32 +71,30 @@ else
   tools_present || die "this system has no apt-get: install clang, llvm (llvm-strip), a C++ compiler, pkg-config and the headers of libbpf, libelf and zlib yourself (missing:$missing)"
 fi
 
-# build_libbpf: Ubuntu 22.04 has only libbpf 0.5. The source package of 24.04 is signed with a key that 22.04 trusts; it is fetched with a
-# package list of its own (the system's stays as it is), built as a static library, and kept in .setup/.
+# build_libbpf: Ubuntu 22.04 has only libbpf 0.5. The upstream source that Ubuntu 24.04 (else Debian 12) packages is fetched, its hash is
+# checked against the one in their signed package lists, and a static library is built from it and kept in .setup/. Nothing is installed.
 build_libbpf() {
-  case $os_id in ubuntu*) ;; *) die "libbpf $(pkg-config --modversion libbpf) is too old: version 1.0 or newer is needed, with its headers" ;; esac
-  say "building libbpf 1.3: the $(pkg-config --modversion libbpf) of this distribution is too old for current kernels"
+  say "building libbpf 1.3: the $(pkg-config --modversion libbpf) of this system is too old for current kernels"
   command -v make >/dev/null 2>&1 || packages=make install_packages
-  # A folder outside the checkout: apt's own user must be able to write there, whoever owns the checkout.
+  helper=/usr/lib/apt/apt-helper
+  [ -x "$helper" ] || die "libbpf 1.0 or newer is needed, with its headers: install it, or build it with PREFIX=$OISP_ROOT/.setup/libbpf"
   folder=$(mktemp -d)
   trap 'rm -rf "$folder"' EXIT
-  mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
-  # The mirror this system uses already.
-  mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null | sed -n -E 's/^deb +(\[[^]]*\] +)?(https?:[^ ]+) +jammy +.*main.*/\2/p' | head -n 1)
-  [ -n "$mirror" ] || die "no package mirror with jammy main in /etc/apt: build libbpf 1.0 or newer yourself and point PKG_CONFIG_PATH at it"
-  printf 'deb-src %s noble main\n' "$mirror" >"$folder/sources.list"
-  (
-    cd "$folder"
-    own="-o Dir::Etc::SourceList=$folder/sources.list -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists=$folder/lists -o Dir::Cache=$folder/cache -o APT::Sandbox::User=$(id -un)"
-    # shellcheck disable=SC2086
-    apt-get $own update -q && apt-get $own source -q --download-only libbpf && mkdir source && tar -xf libbpf_*.orig.tar.* -C source --strip-components=1 &&
-      env -u PKG_CONFIG_PATH -u LIBRARY_PATH make -C source/src -j2 BUILD_STATIC_ONLY=y CFLAGS='-O2 -fPIC' PREFIX="$folder/out" INCLUDEDIR="$folder/out/include" \
-        LIBDIR="$folder/out/lib" UAPIDIR="$folder/out/include" install install_uapi_headers
-  ) >.setup/libbpf.log 2>&1 || die "libbpf could not be built ($(tail -n 1 .setup/libbpf.log)): .setup/libbpf.log has the whole story"
-  sed -i "s|$folder/out|$OISP_ROOT/.setup/libbpf|g" "$folder/out/lib/pkgconfig/libbpf.pc"
-  rm -rf .setup/libbpf
-  mv "$folder/out" .setup/libbpf
-  rm -rf "$folder" dist/native dist/bpf
+  {
+    "$helper" download-file http://archive.ubuntu.com/ubuntu/pool/main/libb/libbpf/libbpf_1.3.0.orig.tar.gz "$folder/libbpf.tar.gz" \
+      SHA256:11db86acd627e468bc48b7258c1130aba41a12c4d364f78e184fd2f5a913d861 ||
+      "$helper" download-file http://deb.debian.org/debian/pool/main/libb/libbpf/libbpf_1.1.2.orig.tar.gz "$folder/libbpf.tar.gz" \
+        SHA256:b50ab60637fb713db78aa98e6ca911ddf13c0799d498a1f6ec03ebffc7dca588
+  } >.setup/libbpf.log 2>&1 || die "the source of libbpf could not be fetched: .setup/libbpf.log has the whole story"
+  tar -xzf "$folder/libbpf.tar.gz" -C "$folder"
+  prefix=$OISP_ROOT/.setup/libbpf
+  rm -rf "$prefix" dist/native dist/bpf
+  env -u PKG_CONFIG_PATH -u LIBRARY_PATH make -C "$folder"/libbpf-*/src -j2 BUILD_STATIC_ONLY=y CFLAGS='-O2 -fPIC' PREFIX="$prefix" INCLUDEDIR="$prefix/include" \
+    LIBDIR="$prefix/lib" UAPIDIR="$prefix/include" install install_uapi_headers >>.setup/libbpf.log 2>&1 ||
+    die "libbpf could not be built ($(tail -n 1 .setup/libbpf.log)): .setup/libbpf.log has the whole story"
+  # As a system header, like the one of a distribution: its macros do not meet this project's warnings.
+  sed -i 's|-I\${includedir}|-isystem ${includedir}|' "$prefix/lib/pkgconfig/libbpf.pc"
+  rm -rf "$folder"
   trap - EXIT
   . "$OISP_ROOT/scripts/env.sh"
   libbpf_present || die "the libbpf that was built is not found: remove .setup/libbpf and try again"

@@ -67,7 +67,12 @@ function replay(vector: Vector, size: number): { events: AiEvent[]; problems: st
 /** An event as vectors write it. */
 function told(event: AiEvent): Record<string, unknown> {
   const { level = 'high', completeness = 'full', detection, reasons, missing, missing_bytes, limitations } = event.meta;
-  return { event_type: event.type, data: event.data, meta: event.meta, confidence: { level, completeness, ai_detection_method: detection, reasons, missing, missing_bytes, limitations } };
+  return {
+    event_type: event.type,
+    data: event.data,
+    meta: event.meta,
+    confidence: { level, completeness, ai_detection_method: detection, reasons, missing, missing_bytes, limitations },
+  };
 }
 
 const withoutOrigin = (events: readonly AiEvent[]): unknown => events.map(({ origin: _, ...rest }) => rest);
@@ -84,7 +89,11 @@ for (const vector of loadVectors(join(ROOT, 'test', 'vectors'))) {
         vector.events.map((event) => event.event_type),
         `events at chunk size ${size}: ${JSON.stringify(seen)}`,
       );
-      assert.deepEqual(vector.events.flatMap((event, i) => differences(event, seen[i], `event ${i}`)), [], `chunk size ${size}`);
+      assert.deepEqual(
+        vector.events.flatMap((event, i) => differences(event, seen[i], `event ${i}`)),
+        [],
+        `chunk size ${size}`,
+      );
       first ??= withoutOrigin(events);
       assert.deepEqual(withoutOrigin(events), first, `chunk size ${size} gives other events than the whole`);
     }

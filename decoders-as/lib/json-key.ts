@@ -15,8 +15,8 @@ export function keyOf(at: usize, length: u32): u64 {
     for (let i: u32 = 8; i + 8 < length; i += 8) key = rotl(key * P1, 29) ^ load<u64>(at + i);
     return (rotl(key * P2, 31) ^ load<u64>(at + length - 8)) * P1 + length;
   }
-  if (length >= 4) return <u64>load<u32>(at) | (<u64>load<u32>(at + length - 4) << ((length - 4) << 3));
-  if (length >= 2) return <u64>load<u16>(at) | (<u64>load<u16>(at + length - 2) << ((length - 2) << 3));
+  if (length >= 4) return <u64>load<u32>(at) | ((<u64>load<u32>(at + length - 4)) << ((length - 4) << 3));
+  if (length >= 2) return <u64>load<u16>(at) | ((<u64>load<u16>(at + length - 2)) << ((length - 2) << 3));
   return length ? <u64>load<u8>(at) : 0;
 }
 

@@ -120,7 +120,7 @@ function trim(): void {
 function double(bits: i32): void {
   let carry: u64 = 0;
   for (let i = count - 1; i >= 0; i--) {
-    const value = (<u64>load<u8>(first + <usize>i) << bits) + carry;
+    const value = ((<u64>load<u8>(first + <usize>i)) << bits) + carry;
     carry = value / 10;
     store<u8>(first + <usize>i, <u32>(value - carry * 10));
   }
@@ -145,7 +145,7 @@ function settle(): void {
 /** Divides by two to the `bits`, at most 32. */
 function halve(bits: i32): void {
   const old = count;
-  const mask: u64 = (<u64>1 << bits) - 1;
+  const mask: u64 = ((<u64>1) << bits) - 1;
   let rest: u64 = 0;
   let read = 0;
   while (rest >> bits == 0) {
@@ -209,13 +209,13 @@ function exact(at: usize, end: usize, exponent: i32): f64 {
   for (let left = bits; left > 0; left -= min(left, 27)) double(min(left, 27));
   let mantissa = rounded();
   let shift = power - bits;
-  if (mantissa == <u64>1 << 53) {
+  if (mantissa == (<u64>1) << 53) {
     mantissa >>= 1;
     shift++;
   }
   if (mantissa == 0) return 0;
-  const subnormal = mantissa < <u64>1 << 52;
+  const subnormal = mantissa < (<u64>1) << 52;
   const biased = subnormal ? 0 : shift + 1075;
   if (biased >= 2047) return Infinity;
-  return reinterpret<f64>((<u64>biased << 52) | (mantissa & (((<u64>1) << 52) - 1)));
+  return reinterpret<f64>(((<u64>biased) << 52) | (mantissa & (((<u64>1) << 52) - 1)));
 }

@@ -121,9 +121,9 @@ export function jsonRawLength(node: usize): u32 {
 
 function push(kind: u32, flags: u32, length: u32, text: usize): void {
   const node = top;
-  store<u64>(node, <u64>(kind | (flags << 8)) | (<u64>length << 32));
+  store<u64>(node, <u64>(kind | (flags << 8)) | ((<u64>length) << 32));
   top = node + NODE;
-  store<u64>(node, <u64>text | (<u64>top << 32), 8);
+  store<u64>(node, <u64>text | ((<u64>top) << 32), 8);
 }
 
 function isSpace(c: u32): bool {
@@ -201,10 +201,10 @@ function count(container: usize): void {
 
 /** Closes what is open, so that the tape can be walked: a key without its value is dropped. */
 function closeAll(depth: u32, state: u32): void {
-  if (depth && state == VALUE && jsonKind(load<usize>(stack + (<usize>(depth - 1) << 2))) == JsonKind.OBJECT) top -= NODE;
+  if (depth && state == VALUE && jsonKind(load<usize>(stack + ((<usize>(depth - 1)) << 2))) == JsonKind.OBJECT) top -= NODE;
   while (depth > 0) {
     depth--;
-    store<u32>(load<usize>(stack + (<usize>depth << 2)), <u32>top, 12);
+    store<u32>(load<usize>(stack + ((<usize>depth) << 2)), <u32>top, 12);
   }
 }
 
@@ -247,7 +247,7 @@ export function jsonParse(at: usize, length: u32, lenient: bool): u32 {
         store<u32>(parent, <u32>top, 12);
         p++;
         depth--;
-        parent = depth ? load<usize>(stack + (<usize>(depth - 1) << 2)) : 0;
+        parent = depth ? load<usize>(stack + ((<usize>(depth - 1)) << 2)) : 0;
         inObject = depth != 0 && jsonKind(parent) == JsonKind.OBJECT;
         state = AFTER;
         continue;
@@ -274,7 +274,7 @@ export function jsonParse(at: usize, length: u32, lenient: bool): u32 {
     if ((c == 0x7b || c == 0x5b) && depth < JSON_DEPTH) {
       if (parent) count(parent);
       parent = top;
-      store<usize>(stack + (<usize>depth << 2), parent);
+      store<usize>(stack + ((<usize>depth) << 2), parent);
       inObject = c == 0x7b;
       push(inObject ? JsonKind.OBJECT : JsonKind.ARRAY, 0, 0, p);
       depth++;

@@ -105,14 +105,45 @@ const CONN = 0x1122334455667788n;
 export function requestHead(o: HeadOptions = {}): Buffer {
   const headers = o.headers ?? ['content-type', 'application/json'];
   return packr.pack([
-    32, o.conn ?? CONN, o.stream ?? 0, 0, 1, o.role ?? 1, o.ts ?? 1000 * MS, 11, o.method ?? 'POST', o.target ?? '/v1/chat/completions', null, null, headers,
-    o.origin ?? ORIGIN, o.authority === undefined ? 'api.openai.com' : o.authority, false,
+    32,
+    o.conn ?? CONN,
+    o.stream ?? 0,
+    0,
+    1,
+    o.role ?? 1,
+    o.ts ?? 1000 * MS,
+    11,
+    o.method ?? 'POST',
+    o.target ?? '/v1/chat/completions',
+    null,
+    null,
+    headers,
+    o.origin ?? ORIGIN,
+    o.authority === undefined ? 'api.openai.com' : o.authority,
+    false,
   ]);
 }
 
 export function responseHead(o: HeadOptions = {}): Buffer {
   const headers = o.headers ?? ['content-type', 'application/json'];
-  return packr.pack([32, o.conn ?? CONN, o.stream ?? 0, 1, 0, o.role ?? 1, o.ts ?? 1200 * MS, 11, null, null, o.status ?? 200, 'OK', headers, o.origin ?? ORIGIN, null, false]);
+  return packr.pack([
+    32,
+    o.conn ?? CONN,
+    o.stream ?? 0,
+    1,
+    0,
+    o.role ?? 1,
+    o.ts ?? 1200 * MS,
+    11,
+    null,
+    null,
+    o.status ?? 200,
+    'OK',
+    headers,
+    o.origin ?? ORIGIN,
+    null,
+    false,
+  ]);
 }
 
 export interface BodyOptions {
@@ -122,11 +153,33 @@ export interface BodyOptions {
 }
 
 export function body(message: 0 | 1, offset: number, bytes: string | Uint8Array, o: BodyOptions = {}): Buffer {
-  return packr.pack([33, o.conn ?? CONN, o.stream ?? 0, message, 1 - message, o.ts ?? (message ? 1300 : 1000) * MS, offset, typeof bytes === 'string' ? Buffer.from(bytes) : bytes]);
+  return packr.pack([
+    33,
+    o.conn ?? CONN,
+    o.stream ?? 0,
+    message,
+    1 - message,
+    o.ts ?? (message ? 1300 : 1000) * MS,
+    offset,
+    typeof bytes === 'string' ? Buffer.from(bytes) : bytes,
+  ]);
 }
 
 export function end(message: 0 | 1, o: BodyOptions & { completeness?: number; missing?: number; wire?: number } = {}): Buffer {
-  return packr.pack([34, o.conn ?? CONN, o.stream ?? 0, message, 1 - message, o.ts ?? (message ? 1500 : 1000) * MS, o.completeness ?? 0, o.missing ?? 0, o.wire ?? 100, 0, null, 0]);
+  return packr.pack([
+    34,
+    o.conn ?? CONN,
+    o.stream ?? 0,
+    message,
+    1 - message,
+    o.ts ?? (message ? 1500 : 1000) * MS,
+    o.completeness ?? 0,
+    o.missing ?? 0,
+    o.wire ?? 100,
+    0,
+    null,
+    0,
+  ]);
 }
 
 /** A whole message: head, its body in pieces of `size`, end. */
@@ -149,7 +202,10 @@ const SMALL_REQUEST = JSON.stringify({ model: 'gpt-4o', messages: [{ role: 'user
 
 /** The agent.tool_call that comes of a tool call with this text as its arguments: the way of any JSON text through the module's parser. */
 export function callWith(module: DecoderModule, text: string): AiEvent {
-  const answer = { object: 'chat.completion', choices: [{ index: 0, message: { tool_calls: [{ id: 'c', type: 'function', function: { name: 'f', arguments: text } }] } }] };
+  const answer = {
+    object: 'chat.completion',
+    choices: [{ index: 0, message: { tool_calls: [{ id: 'c', type: 'function', function: { name: 'f', arguments: text } }] } }],
+  };
   const event = new AiBench(module).feed(whole(0, SMALL_REQUEST), whole(1, JSON.stringify(answer))).events.find((e) => e.type === 'agent.tool_call');
   if (!event) throw new Error('no agent.tool_call');
   return event;

@@ -55,7 +55,7 @@ function blocksOf(markdown: string, path: string): Block[] {
 }
 
 /** Text with escapes; the line breaks of the document mean nothing. */
-function unescape(text: string, path: string): Buffer {
+function decodeEscapes(text: string, path: string): Buffer {
   const out: Buffer[] = [];
   const plain = text.replaceAll('\n', '');
   const pattern = /\\(?:r|n|t|\\|x[0-9a-fA-F]{2})/g;
@@ -75,7 +75,7 @@ function unescape(text: string, path: string): Buffer {
 function bytesOf(form: string, text: string, path: string): Buffer {
   if (form === 'body') return Buffer.from(text);
   if (form === 'base64') return Buffer.from(text.replaceAll('\n', ''), 'base64');
-  if (form === 'bytes') return unescape(text, path);
+  if (form === 'bytes') return decodeEscapes(text, path);
   throw new Error(`${path}: unknown block form ${form}`);
 }
 

@@ -5,15 +5,38 @@ import fc from 'fast-check';
 import { AiBench, aiModule, body, end, EVENT_STREAM, requestHead, responseHead, whole } from '../lib/ai-records.js';
 
 const text = fc.string({ unit: fc.constantFrom('a', 'b ', '\n', '"', '\\', 'é', '世', '😀', '\u0007', '</'), maxLength: 40 });
-const args = fc.dictionary(fc.constantFrom('path', 'cmd', 'n'), fc.oneof(text, fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.constant(null)));
+const args = fc.dictionary(
+  fc.constantFrom('path', 'cmd', 'n'),
+  fc.oneof(text, fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.constant(null)),
+);
 const name = fc.constantFrom('bash', 'Read', 'mcp__fs__write_file', 'x');
 
 const openAiMessage = fc.oneof(
-  fc.record({ role: fc.constantFrom('system', 'developer', 'user', 'weird'), content: fc.oneof(text, fc.array(text.map((t) => ({ type: 'text', text: t })), { maxLength: 3 })) }),
-  fc.record({ role: fc.constant('assistant'), content: fc.constant(null), tool_calls: fc.array(fc.record({ id: text, type: fc.constant('function'), function: fc.record({ name, arguments: args.map((a) => JSON.stringify(a)) }) }), { maxLength: 2 }) }),
+  fc.record({
+    role: fc.constantFrom('system', 'developer', 'user', 'weird'),
+    content: fc.oneof(
+      text,
+      fc.array(
+        text.map((t) => ({ type: 'text', text: t })),
+        { maxLength: 3 },
+      ),
+    ),
+  }),
+  fc.record({
+    role: fc.constant('assistant'),
+    content: fc.constant(null),
+    tool_calls: fc.array(fc.record({ id: text, type: fc.constant('function'), function: fc.record({ name, arguments: args.map((a) => JSON.stringify(a)) }) }), {
+      maxLength: 2,
+    }),
+  }),
   fc.record({ role: fc.constant('tool'), tool_call_id: text, content: text }),
 );
-const openAiRequest = fc.record({ model: fc.constantFrom('gpt-4o', 'claude-x', 'q'), stream: fc.boolean(), messages: fc.array(openAiMessage, { minLength: 1, maxLength: 5 }), temperature: fc.double({ min: 0, max: 2 }) });
+const openAiRequest = fc.record({
+  model: fc.constantFrom('gpt-4o', 'claude-x', 'q'),
+  stream: fc.boolean(),
+  messages: fc.array(openAiMessage, { minLength: 1, maxLength: 5 }),
+  temperature: fc.double({ min: 0, max: 2 }),
+});
 const block = fc.oneof(
   text.map((t) => ({ type: 'text', text: t })),
   fc.record({ type: fc.constant('tool_use'), id: text, name, input: args }),
@@ -21,21 +44,59 @@ const block = fc.oneof(
   fc.constantFrom({ type: 'image' }, { type: 'later_block', x: 1 }),
 );
 const anthropicRequest = fc.record({
-  model: fc.constant('claude-x'), max_tokens: fc.nat(9999), system: fc.oneof(text, fc.array(text.map((t) => ({ type: 'text', text: t })), { maxLength: 2 })),
-  messages: fc.array(fc.record({ role: fc.constantFrom('user', 'assistant'), content: fc.oneof(text, fc.array(block, { maxLength: 4 })) }), { minLength: 1, maxLength: 4 }),
+  model: fc.constant('claude-x'),
+  max_tokens: fc.nat(9999),
+  system: fc.oneof(
+    text,
+    fc.array(
+      text.map((t) => ({ type: 'text', text: t })),
+      { maxLength: 2 },
+    ),
+  ),
+  messages: fc.array(fc.record({ role: fc.constantFrom('user', 'assistant'), content: fc.oneof(text, fc.array(block, { maxLength: 4 })) }), {
+    minLength: 1,
+    maxLength: 4,
+  }),
 });
 
 const usage = { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3 };
-const call = fc.record({ index: fc.nat(2), id: fc.option(fc.constantFrom('c1', 'c2'), { nil: undefined }), function: fc.record({ name: fc.option(name, { nil: undefined }), arguments: text }) });
-const openAiEvent = fc.record({ id: fc.constant('c'), object: fc.constant('chat.completion.chunk'), obfuscation: fc.option(text, { nil: undefined }), usage: fc.option(fc.constant(usage), { nil: undefined, freq: 9 }) }).chain((base) =>
-  fc.record({ index: fc.nat(1), delta: fc.oneof({ weight: 4, arbitrary: fc.record({ content: text }) }, fc.record({ reasoning_content: text }), fc.record({ tool_calls: fc.array(call, { maxLength: 2 }) })), finish_reason: fc.constantFrom(null, null, null, 'stop') })
-    .map((choice) => ({ ...base, choices: [choice] })));
+const call = fc.record({
+  index: fc.nat(2),
+  id: fc.option(fc.constantFrom('c1', 'c2'), { nil: undefined }),
+  function: fc.record({ name: fc.option(name, { nil: undefined }), arguments: text }),
+});
+const openAiEvent = fc
+  .record({
+    id: fc.constant('c'),
+    object: fc.constant('chat.completion.chunk'),
+    obfuscation: fc.option(text, { nil: undefined }),
+    usage: fc.option(fc.constant(usage), { nil: undefined, freq: 9 }),
+  })
+  .chain((base) =>
+    fc
+      .record({
+        index: fc.nat(1),
+        delta: fc.oneof(
+          { weight: 4, arbitrary: fc.record({ content: text }) },
+          fc.record({ reasoning_content: text }),
+          fc.record({ tool_calls: fc.array(call, { maxLength: 2 }) }),
+        ),
+        finish_reason: fc.constantFrom(null, null, null, 'stop'),
+      })
+      .map((choice) => ({ ...base, choices: [choice] })),
+  );
 const anthropicEvent = fc.oneof(
   { weight: 4, arbitrary: fc.tuple(fc.nat(2), text).map(([index, t]) => ({ type: 'content_block_delta', index, delta: { type: 'text_delta', text: t } })) },
   fc.tuple(fc.nat(2), text).map(([index, t]) => ({ type: 'content_block_delta', index, delta: { type: 'thinking_delta', thinking: t } })),
   fc.tuple(fc.nat(2), text).map(([index, t]) => ({ type: 'content_block_delta', index, delta: { type: 'input_json_delta', partial_json: t } })),
   fc.tuple(fc.nat(2), name).map(([index, n]) => ({ type: 'content_block_start', index, content_block: { type: 'tool_use', id: 'i', name: n, input: {} } })),
-  fc.constantFrom({ type: 'message_start', message: { id: 'm', model: 'claude-x', usage: { input_tokens: 1 } } }, { type: 'message_delta', delta: { stop_reason: 'tool_use' }, usage: { output_tokens: 4 } }, { type: 'message_stop' }, { type: 'odd' }, { type: 'error', error: { type: 'e', message: 'm' } }),
+  fc.constantFrom(
+    { type: 'message_start', message: { id: 'm', model: 'claude-x', usage: { input_tokens: 1 } } },
+    { type: 'message_delta', delta: { stop_reason: 'tool_use' }, usage: { output_tokens: 4 } },
+    { type: 'message_stop' },
+    { type: 'odd' },
+    { type: 'error', error: { type: 'e', message: 'm' } },
+  ),
 );
 const eol = fc.constantFrom('\n', '\r\n', '\r');
 const asStream = (events: readonly unknown[], line: string) => events.map((event) => `data: ${JSON.stringify(event)}${line}${line}`).join('');
@@ -46,8 +107,16 @@ interface Case {
   readonly response: string;
 }
 const exchange: fc.Arbitrary<Case> = fc.oneof(
-  fc.record({ target: fc.constant('/v1/chat/completions'), request: openAiRequest.map((r) => JSON.stringify(r)), response: fc.tuple(fc.array(openAiEvent, { maxLength: 12 }), eol).map(([events, line]) => asStream(events, line)) }),
-  fc.record({ target: fc.constant('/v1/messages'), request: anthropicRequest.map((r) => JSON.stringify(r)), response: fc.tuple(fc.array(anthropicEvent, { maxLength: 12 }), eol).map(([events, line]) => asStream(events, line)) }),
+  fc.record({
+    target: fc.constant('/v1/chat/completions'),
+    request: openAiRequest.map((r) => JSON.stringify(r)),
+    response: fc.tuple(fc.array(openAiEvent, { maxLength: 12 }), eol).map(([events, line]) => asStream(events, line)),
+  }),
+  fc.record({
+    target: fc.constant('/v1/messages'),
+    request: anthropicRequest.map((r) => JSON.stringify(r)),
+    response: fc.tuple(fc.array(anthropicEvent, { maxLength: 12 }), eol).map(([events, line]) => asStream(events, line)),
+  }),
 );
 
 const module = aiModule();
@@ -69,22 +138,43 @@ function run(target: string, request: Buffer, response: Buffer, cuts: readonly n
 const cutsOf = fc.array(fc.nat(5000), { maxLength: 40 });
 
 test('any cut of any exchange gives the same events, to the byte', () => {
-  fc.assert(fc.property(exchange, cutsOf, fc.constantFrom(0, 0, 17), ({ target, request, response }, cuts, gap) => {
-    const [q, a] = [Buffer.from(request), Buffer.from(response)];
-    const once = run(target, q, a, [], gap);
-    assert.ok(run(target, q, a, cuts, gap).equals(once));
-    assert.ok(run(target, q, a, Array.from({ length: Math.max(q.length, a.length) }, (_, i) => i), gap).equals(once));
-  }), { numRuns: 400 });
+  fc.assert(
+    fc.property(exchange, cutsOf, fc.constantFrom(0, 0, 17), ({ target, request, response }, cuts, gap) => {
+      const [q, a] = [Buffer.from(request), Buffer.from(response)];
+      const once = run(target, q, a, [], gap);
+      assert.ok(run(target, q, a, cuts, gap).equals(once));
+      assert.ok(
+        run(
+          target,
+          q,
+          a,
+          Array.from({ length: Math.max(q.length, a.length) }, (_, i) => i),
+          gap,
+        ).equals(once),
+      );
+    }),
+    { numRuns: 400 },
+  );
 });
 
 test('a stream spells the same text the short way and the long way', () => {
-  fc.assert(fc.property(fc.array(text, { maxLength: 20 }), fc.boolean(), (parts, padded) => {
-    const events = parts.map((content, i) => ({ object: 'chat.completion.chunk', choices: [{ index: 0, delta: { content } }], ...(padded ? { obfuscation: 'x'.repeat(i % 5) } : {}) }));
-    const bench = new AiBench(module).feed(whole(0, '{"model":"m","messages":[{"role":"user","content":"x"}]}'), whole(1, asStream(events, '\n'), 1e6, { headers: EVENT_STREAM }));
-    const message = bench.events[1]?.data.choices?.[0]?.message;
-    assert.equal(message?.content ?? '', parts.join(''));
-    assert.equal(message?.content_length ?? 0, [...parts.join('')].length);
-  }), { numRuns: 500 });
+  fc.assert(
+    fc.property(fc.array(text, { maxLength: 20 }), fc.boolean(), (parts, padded) => {
+      const events = parts.map((content, i) => ({
+        object: 'chat.completion.chunk',
+        choices: [{ index: 0, delta: { content } }],
+        ...(padded ? { obfuscation: 'x'.repeat(i % 5) } : {}),
+      }));
+      const bench = new AiBench(module).feed(
+        whole(0, '{"model":"m","messages":[{"role":"user","content":"x"}]}'),
+        whole(1, asStream(events, '\n'), 1e6, { headers: EVENT_STREAM }),
+      );
+      const message = bench.events[1]?.data.choices?.[0]?.message;
+      assert.equal(message?.content ?? '', parts.join(''));
+      assert.equal(message?.content_length ?? 0, [...parts.join('')].length);
+    }),
+    { numRuns: 500 },
+  );
 });
 
 /** Bytes with some of them changed, removed or repeated. */
@@ -101,11 +191,14 @@ function mutate(bytes: Buffer, changes: readonly (readonly [number, number, numb
 }
 
 test('damaged exchanges never trap, are the same at any cut, and leave nothing behind', () => {
-  fc.assert(fc.property(exchange, mutation, cutsOf, ({ target, request, response }, changes, cuts) => {
-    const [q, a] = [mutate(Buffer.from(request), changes), mutate(Buffer.from(response), changes)];
-    const once = run(target, q, a, []);
-    assert.ok(run(target, q, a, cuts).equals(once));
-  }), { numRuns: 1500 });
+  fc.assert(
+    fc.property(exchange, mutation, cutsOf, ({ target, request, response }, changes, cuts) => {
+      const [q, a] = [mutate(Buffer.from(request), changes), mutate(Buffer.from(response), changes)];
+      const once = run(target, q, a, []);
+      assert.ok(run(target, q, a, cuts).equals(once));
+    }),
+    { numRuns: 1500 },
+  );
   assert.equal(module.stats().exchanges_open, 0);
   assert.ok((module.stats().bytes_held ?? 0) < 4096);
 });
@@ -120,10 +213,13 @@ test('random bytes in bodies, and random records, never trap; memory stays where
     fc.tuple(fc.nat(20), fc.constantFrom(EVENT_STREAM, [], ['content-type', 'application/json'])).map(([stream, headers]) => responseHead({ stream, headers })),
   );
   let peak = 0;
-  fc.assert(fc.property(fc.array(record, { maxLength: 60 }), (records) => {
-    new AiBench(hostile).feed(...records);
-    peak ||= hostile.memoryBytes;
-  }), { numRuns: 800 });
+  fc.assert(
+    fc.property(fc.array(record, { maxLength: 60 }), (records) => {
+      new AiBench(hostile).feed(...records);
+      peak ||= hostile.memoryBytes;
+    }),
+    { numRuns: 800 },
+  );
   assert.ok((hostile.stats().exchanges_open ?? 0) <= 8);
   assert.ok(hostile.memoryBytes - peak <= 4 << 20, `memory grew from ${peak} to ${hostile.memoryBytes}`);
   new AiBench(hostile).flush();

@@ -34,30 +34,44 @@ const space = fc.constantFrom('', ' ', '\n', '\t\r ');
 const object = fc.dictionary(fc.string({ unit: 'binary', maxLength: 40 }), fc.jsonValue({ maxDepth: 5, stringUnit: 'binary' }), { maxKeys: 6 });
 
 test('any object is accepted with its value, whatever the white space', () => {
-  fc.assert(fc.property(object, fc.constantFrom(undefined, 1, '\t', ' \n'), space, (value, indent, pad) => {
-    const text = pad + JSON.stringify(value, null, indent) + pad;
-    fc.pre(usable(text));
-    agree(text);
-  }), { numRuns: 1500 });
+  fc.assert(
+    fc.property(object, fc.constantFrom(undefined, 1, '\t', ' \n'), space, (value, indent, pad) => {
+      const text = pad + JSON.stringify(value, null, indent) + pad;
+      fc.pre(usable(text));
+      agree(text);
+    }),
+    { numRuns: 1500 },
+  );
 });
 
 test('any object with one change is accepted or refused as JSON.parse does', () => {
   const piece = fc.constantFrom('', '"', '\\', ',', ':', '{', '}', '[', ']', '0', '-', 'e', '.', 'n', 'u', '\u0001', ' ', '\\u00', '\\ud800', 'true', '/');
-  fc.assert(fc.property(object, fc.nat(), fc.nat(3), piece, (value, at, cut, put) => {
-    const text = JSON.stringify(value);
-    const from = at % (text.length + 1);
-    const changed = (text.slice(0, from) + put + text.slice(from + cut)).toWellFormed();
-    fc.pre(usable(changed) && changed.trim() !== '');
-    agree(changed);
-  }), { numRuns: 4000 });
+  fc.assert(
+    fc.property(object, fc.nat(), fc.nat(3), piece, (value, at, cut, put) => {
+      const text = JSON.stringify(value);
+      const from = at % (text.length + 1);
+      const changed = (text.slice(0, from) + put + text.slice(from + cut)).toWellFormed();
+      fc.pre(usable(changed) && changed.trim() !== '');
+      agree(changed);
+    }),
+    { numRuns: 4000 },
+  );
 });
 
 test('any decimal number is rounded as JSON.parse rounds it', () => {
   const digits = (max: number) => fc.string({ unit: fc.constantFrom(...'0123456789'), minLength: 1, maxLength: max });
-  const number = fc.tuple(fc.constantFrom('', '-'), digits(30), fc.option(digits(40)), fc.option(fc.integer({ min: -345, max: 345 }))).map(([sign, whole, fraction, exponent]) => {
-    const integer = whole.replace(/^0+(?=.)/, '');
-    return sign + integer + (fraction === null ? '' : `.${fraction}`) + (exponent === null ? '' : `e${exponent}`);
-  });
-  fc.assert(fc.property(fc.array(number, { minLength: 1, maxLength: 20 }), (numbers) => agree(`{"v":[${numbers.join(',')}]}`)), { numRuns: 500 });
-  fc.assert(fc.property(fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }), { maxLength: 20 }), (numbers) => agree(JSON.stringify({ numbers }))), { numRuns: 500 });
+  const number = fc
+    .tuple(fc.constantFrom('', '-'), digits(30), fc.option(digits(40)), fc.option(fc.integer({ min: -345, max: 345 })))
+    .map(([sign, whole, fraction, exponent]) => {
+      const integer = whole.replace(/^0+(?=.)/, '');
+      return sign + integer + (fraction === null ? '' : `.${fraction}`) + (exponent === null ? '' : `e${exponent}`);
+    });
+  fc.assert(
+    fc.property(fc.array(number, { minLength: 1, maxLength: 20 }), (numbers) => agree(`{"v":[${numbers.join(',')}]}`)),
+    { numRuns: 500 },
+  );
+  fc.assert(
+    fc.property(fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }), { maxLength: 20 }), (numbers) => agree(JSON.stringify({ numbers }))),
+    { numRuns: 500 },
+  );
 });

@@ -45,14 +45,32 @@ const chunk = content.map((text) => JSON.stringify({ object: 'chat.completion.ch
 const line = fc.oneof(
   { weight: 5, arbitrary: chunk.map((json) => `data: ${json}`) },
   chunk.map((json) => `data:${json}`),
-  fc.constantFrom(': comment', 'event: x', 'id: 7', 'data', 'data: ', 'nonsense', 'data : {}', 'datadata: {}', ':', 'e', 'data: [DONE', 'data: {"choices":[{"delta"'),
+  fc.constantFrom(
+    ': comment',
+    'event: x',
+    'id: 7',
+    'data',
+    'data: ',
+    'nonsense',
+    'data : {}',
+    'datadata: {}',
+    ':',
+    'e',
+    'data: [DONE',
+    'data: {"choices":[{"delta"',
+  ),
 );
-const stream = fc.array(fc.tuple(line, eol, fc.oneof({ weight: 4, arbitrary: eol }, fc.constant(''))), { maxLength: 25 }).map((rows) => rows.map((row) => row.join('')).join(''));
+const stream = fc
+  .array(fc.tuple(line, eol, fc.oneof({ weight: 4, arbitrary: eol }, fc.constant(''))), { maxLength: 25 })
+  .map((rows) => rows.map((row) => row.join('')).join(''));
 
 test('any stream spells the text that the standard says, at any chunk size', () => {
-  fc.assert(fc.property(stream, fc.constantFrom('', '\ufeff'), fc.integer({ min: 1, max: 60 }), (text, mark, size) => {
-    const bytes = Buffer.from(mark + text);
-    const event = streamed(module, bytes, size);
-    assert.equal(event.data.choices?.[0].message.content ?? '', spelt(mark + text));
-  }), { numRuns: 1500 });
+  fc.assert(
+    fc.property(stream, fc.constantFrom('', '\ufeff'), fc.integer({ min: 1, max: 60 }), (text, mark, size) => {
+      const bytes = Buffer.from(mark + text);
+      const event = streamed(module, bytes, size);
+      assert.equal(event.data.choices?.[0].message.content ?? '', spelt(mark + text));
+    }),
+    { numRuns: 1500 },
+  );
 });

@@ -3,8 +3,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AiBench, type AiEvent, aiModule, body, end, EVENT_STREAM, type HeadOptions, requestHead, sse, whole } from '../lib/ai-records.js';
 
-const request = (text: string, extra: Record<string, unknown> = {}) => JSON.stringify({ model: 'gpt-4o', messages: [{ role: 'user', content: text }], ...extra });
-const answer = (text: string) => JSON.stringify({ id: `id-${text}`, object: 'chat.completion', model: 'gpt-4o', choices: [{ index: 0, message: { role: 'assistant', content: text }, finish_reason: 'stop' }] });
+const request = (text: string, extra: Record<string, unknown> = {}) =>
+  JSON.stringify({ model: 'gpt-4o', messages: [{ role: 'user', content: text }], ...extra });
+const answer = (text: string) =>
+  JSON.stringify({
+    id: `id-${text}`,
+    object: 'chat.completion',
+    model: 'gpt-4o',
+    choices: [{ index: 0, message: { role: 'assistant', content: text }, finish_reason: 'stop' }],
+  });
 const types = (events: readonly AiEvent[]) => events.map((event) => event.type);
 
 test('the key leaves in meta.auth and nowhere else', () => {
@@ -18,7 +25,10 @@ test('the key leaves in meta.auth and nowhere else', () => {
     [[], { scheme: 'none' }],
   ];
   for (const [headers, auth] of cases) {
-    const { events, raw } = new AiBench().feed(whole(0, request('x'), 1000, { headers: ['content-type', 'application/json', ...headers] }), whole(1, answer('y')));
+    const { events, raw } = new AiBench().feed(
+      whole(0, request('x'), 1000, { headers: ['content-type', 'application/json', ...headers] }),
+      whole(1, answer('y')),
+    );
     assert.deepEqual(events[0]?.meta.auth, auth);
     assert.equal(raw.toString('latin1').split(key).length - 1, headers.length ? 1 : 0);
   }
@@ -29,7 +39,8 @@ test('the key leaves in meta.auth and nowhere else', () => {
 
 test('a conversation keeps its id over its turns; another process, prompt or first question has another', () => {
   const id = (text: string, origin?: Buffer) => new AiBench().feed(whole(0, text, 1000, origin ? { origin } : {})).events[0]?.data.conversation_id;
-  const turn = (...contents: string[]) => JSON.stringify({ model: 'gpt-4o', messages: contents.map((content, i) => ({ role: ['system', 'user', 'assistant', 'user'][i], content })) });
+  const turn = (...contents: string[]) =>
+    JSON.stringify({ model: 'gpt-4o', messages: contents.map((content, i) => ({ role: ['system', 'user', 'assistant', 'user'][i], content })) });
   const first = id(turn('S', 'q'));
   assert.match(first, /^conv_[0-9a-f]{16}$/);
   assert.equal(id(turn('S', 'q', 'a', 'q2')), first);
@@ -56,7 +67,12 @@ test('the server side makes no events and is counted', () => {
 test('an answer whose request was lost is told when its shape is plain', () => {
   const chunks = sse([{ id: 'c', object: 'chat.completion.chunk', choices: [{ index: 0, delta: { content: 'z' }, finish_reason: 'stop' }] }]);
   const start = `event: message_start\ndata: ${JSON.stringify({ type: 'message_start', message: { id: 'm', model: 'claude-x', content: [] } })}\n\n`;
-  const rows: [string, string[]][] = [[answer('y'), ['content-type', 'application/json']], [chunks, EVENT_STREAM], [start, EVENT_STREAM], [answer('y'), []]];
+  const rows: [string, string[]][] = [
+    [answer('y'), ['content-type', 'application/json']],
+    [chunks, EVENT_STREAM],
+    [start, EVENT_STREAM],
+    [answer('y'), []],
+  ];
   for (const [text, headers] of rows) {
     const { events } = new AiBench().feed(whole(1, text, 10, { headers }));
     assert.deepEqual(types(events), ['ai.response'], text);
@@ -94,7 +110,17 @@ test('a full lane loses nothing: the events are those of a wide one, in order', 
   const records: Buffer[] = [];
   for (let stream = 0; stream < 40; stream++) {
     const names: HeadOptions = { stream };
-    const calls = { object: 'chat.completion', choices: [{ message: { content: 'a'.repeat(60_000), tool_calls: [0, 1, 2].map((i) => ({ id: `c${i}`, function: { name: 'bash', arguments: JSON.stringify({ s: 'b'.repeat(40_000) }) } })) } }] };
+    const calls = {
+      object: 'chat.completion',
+      choices: [
+        {
+          message: {
+            content: 'a'.repeat(60_000),
+            tool_calls: [0, 1, 2].map((i) => ({ id: `c${i}`, function: { name: 'bash', arguments: JSON.stringify({ s: 'b'.repeat(40_000) }) } })),
+          },
+        },
+      ],
+    };
     records.push(whole(0, request('c'.repeat(80_000)), 16384, names), whole(1, JSON.stringify(calls), 16384, names));
   }
   const batch = Buffer.concat(records);
@@ -108,8 +134,14 @@ test('a full lane loses nothing: the events are those of a wide one, in order', 
 test('an event that fits no lane is cut, and says so', () => {
   const messages = Array.from({ length: 3000 }, (_, i) => ({ role: 'user', content: `${i} ${'é"'.repeat(400)}` }));
   const args = JSON.stringify({ list: Array.from({ length: 200_000 }, (_, i) => i) });
-  const calls = { object: 'chat.completion', choices: [{ message: { content: 'x'.repeat(3_000_000), tool_calls: [{ id: 'c', function: { name: 'bash', arguments: args } }] } }] };
-  const { events, module } = new AiBench(aiModule({ outBytes: 1 << 20 })).feed(whole(0, JSON.stringify({ model: 'm', messages })), whole(1, JSON.stringify(calls)));
+  const calls = {
+    object: 'chat.completion',
+    choices: [{ message: { content: 'x'.repeat(3_000_000), tool_calls: [{ id: 'c', function: { name: 'bash', arguments: args } }] } }],
+  };
+  const { events, module } = new AiBench(aiModule({ outBytes: 1 << 20 })).feed(
+    whole(0, JSON.stringify({ model: 'm', messages })),
+    whole(1, JSON.stringify(calls)),
+  );
   assert.deepEqual(types(events), ['ai.request', 'ai.response', 'agent.tool_call']);
   for (const event of events.slice(0, 2)) assert.deepEqual(event.meta.limitations, ['content_cut']);
   assert.equal(events[0]?.data.messages_count, 3000);
@@ -118,7 +150,13 @@ test('an event that fits no lane is cut, and says so', () => {
 
 test('a body over 8 MiB is capped: what came before is told', () => {
   const bench = new AiBench();
-  const text = JSON.stringify({ model: 'gpt-4o', messages: [{ role: 'user', content: 'start' }, { role: 'user', content: 'y'.repeat(9 << 20) }] });
+  const text = JSON.stringify({
+    model: 'gpt-4o',
+    messages: [
+      { role: 'user', content: 'start' },
+      { role: 'user', content: 'y'.repeat(9 << 20) },
+    ],
+  });
   const { events, module } = bench.feed(whole(0, text, 65536));
   assert.equal(events[0]?.data.messages[0].content, 'start');
   assert.equal(events[0]?.meta.completeness, 'partial');

@@ -217,10 +217,17 @@ describe('what is not HTTP/1', () => {
     assert.deepEqual([stats.connections_h2, stats.connections_opaque, stats.unrecognised_bytes], [1, 1, 24 + 4 + 4]);
   });
 
-  test('another protocol is opaque', () => {
-    const { messages, stats } = decode(new Wire().read('220 mail ready\r\n').write('EHLO me\r\n').close());
-    assert.equal(messages.length, 0);
-    assert.deepEqual([stats.connections_opaque, stats.unrecognised_bytes], [1, 25]);
+  test('another protocol is unrecognised, and HTTP that follows it is decoded', () => {
+    const wire = new Wire().read('220 mail ready\r\n').write('EHLO me\r\n');
+    const silent = decode(wire.close());
+    assert.equal(silent.messages.length, 0);
+    assert.deepEqual([silent.stats.connections_opaque, silent.stats.unrecognised_bytes], [0, 25]);
+    const later = decode(new Wire().write('\x00\x01 noise\r\n').write(get('/after')).close());
+    assert.deepEqual(
+      later.messages.filter((m) => m.message === 0).map((m) => m.head?.target),
+      ['/after'],
+    );
+    assert.equal(later.stats.unrecognised_bytes, 10);
   });
 
   test('101 and CONNECT make a connection opaque after the response', () => {

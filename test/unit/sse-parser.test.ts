@@ -14,7 +14,14 @@ function textOf(stream: string): string {
 }
 
 test('LF, CR and CRLF end lines, also mixed', () => {
-  for (const [a, b] of [['\n', '\n'], ['\r', '\r'], ['\r\n', '\r\n'], ['\r\n', '\n'], ['\n', '\r'], ['\r', '\r\n']]) {
+  for (const [a, b] of [
+    ['\n', '\n'],
+    ['\r', '\r'],
+    ['\r\n', '\r\n'],
+    ['\r\n', '\n'],
+    ['\n', '\r'],
+    ['\r', '\r\n'],
+  ]) {
     assert.equal(textOf(`data: ${delta('a')}${a}${b}data: ${delta('b')}${a}${b}data: ${delta('c')}${a}${b}`), 'abc');
   }
 });

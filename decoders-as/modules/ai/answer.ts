@@ -119,11 +119,11 @@ export function callCount(a: Answer): u32 {
 }
 
 export function choiceAt(a: Answer, i: u32): Choice {
-  return changetype<Choice>(<usize>load<u32>(bufAt(a.choices) + (<usize>i << 2)));
+  return changetype<Choice>(<usize>load<u32>(bufAt(a.choices) + ((<usize>i) << 2)));
 }
 
 export function callAt(a: Answer, i: u32): Call {
-  return changetype<Call>(<usize>load<u32>(bufAt(a.calls) + (<usize>i << 2)));
+  return changetype<Call>(<usize>load<u32>(bufAt(a.calls) + ((<usize>i) << 2)));
 }
 
 const slotArea: usize = memory.data(4);
@@ -194,12 +194,12 @@ export function setScalar(buf: usize, node: usize): usize {
 }
 
 export function setTokens(a: Answer, which: u32, value: f64): void {
-  store<f64>(a.tokens + (<usize>which << 3), value);
+  store<f64>(a.tokens + ((<usize>which) << 3), value);
   a.tokensKnown |= 1 << which;
 }
 
 export function tokensOf(a: Answer, which: u32): f64 {
-  return load<f64>(a.tokens + (<usize>which << 3));
+  return load<f64>(a.tokens + ((<usize>which) << 3));
 }
 
 export function knowsTokens(a: Answer, which: u32): bool {

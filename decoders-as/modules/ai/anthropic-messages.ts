@@ -1,19 +1,29 @@
 // Anthropic messages, and what is compatible with them: requests, answers and stream events. Blocks that are not known are passed over and counted.
-import { jsonFirst, JsonFlag, jsonFlags, JsonKind, jsonLength, jsonNext, jsonRawLength, jsonText } from '../../lib/json';
-import {
-  addCall, Answer, Call, Choice, choiceOf, findCall, knowsTokens, NAME_LIMIT, noteUnknown, setText, setTokens, TEXT_LIMIT, Token, tokensOf,
-} from './answer';
+import { jsonFirst, JsonKind, jsonLength, jsonNext, jsonRawLength, jsonText } from '../../lib/json';
+import { addCall, Answer, Call, Choice, choiceOf, findCall, knowsTokens, noteUnknown, setText, setTokens, TEXT_LIMIT, Token, tokensOf } from './answer';
 import { bufAppend, bufFailed, bufLength } from './buf';
 import { noteToken } from './clock';
 import { appendDelta } from './delta';
 import { Exchange } from './exchange';
 import { Format } from './format';
 import {
-  addPart, beginMessages, closeContent, closeImages, closeMessage, endMessages, noteImage, noteUnknownPart, openContent, openMessage, pairNumber, pairScalar, pairStops,
+  addPart,
+  beginMessages,
+  closeContent,
+  closeImages,
+  closeMessage,
+  endMessages,
+  noteImage,
+  noteUnknownPart,
+  openContent,
+  openMessage,
+  pairNumber,
+  pairScalar,
+  pairStops,
 } from './messages';
-import { find, findKind, given, indexOfNode, isKind, isTrue, keyOfNode, writeArguments } from './nodes';
+import { find, findKind, indexOfNode, isKind, isTrue, keyOfNode, writeArguments } from './nodes';
 import { hashContent, readError, take } from './openai-chat';
-import { close, item, key, openArray, openMap, pairBool, pairLiteral, pairNode } from './out';
+import { close, item, key, openArray, openMap, pairBool, pairNode } from './out';
 import { hashNumber, key as keyFor } from './text';
 import { pairToolChoice, toolsDone, toolsOpen, writeTool } from './tools';
 

@@ -4,7 +4,8 @@
 //                                                         hole                      pad
 //
 // Equal bytes outside two whole JSON strings parse to equal values outside them, so what the long way did with the hole is right again.
-import { JsonFlag, jsonFlags, jsonKind, JsonKind, jsonLength, jsonText, scanFlags, scanString } from '../../lib/json';
+import { JsonFlag, jsonFlags, jsonKind, JsonKind, jsonLength, jsonText } from '../../lib/json';
+import { scanFlags, scanString } from '../../lib/json-scan';
 import { bufAppendText, bufAt, bufFailed, bufLength, bufSet } from './buf';
 import { counters } from './counters';
 import { Exchange } from './exchange';

@@ -1,5 +1,5 @@
 // The wire formats that exist, and which of them a body is; adding one is a line in each function here and a file of its own.
-import { JsonKind } from '../../lib/json';
+import { jsonFirst, JsonKind, jsonLength } from '../../lib/json';
 import { AnthropicMessages } from './anthropic-messages';
 import { bufAt, bufLength } from './buf';
 import { Exchange } from './exchange';
@@ -7,7 +7,6 @@ import { Format, FormatId } from './format';
 import { findKind, find, given, isKind, keyOfNode } from './nodes';
 import { OpenAiChat } from './openai-chat';
 import { endsWith, key as keyFor } from './text';
-import { jsonFirst, jsonLength } from '../../lib/json';
 
 const openAiChat: Format = new OpenAiChat();
 const anthropicMessages: Format = new AnthropicMessages();
@@ -36,8 +35,17 @@ function pathEnds(x: Exchange, tail: string): bool {
 
 /** Paths of AI hosts, and of formats, that are no chat request of a format here. */
 export function isForeignPath(x: Exchange): bool {
-  return pathEnds(x, '/count_tokens') || pathEnds(x, '/embeddings') || pathEnds(x, '/responses') || pathEnds(x, '/moderations') || pathEnds(x, '/batches')
-    || pathEnds(x, '/api/chat') || pathEnds(x, '/v2/chat') || pathEnds(x, '/images/generations') || pathEnds(x, '/files');
+  return (
+    pathEnds(x, '/count_tokens') ||
+    pathEnds(x, '/embeddings') ||
+    pathEnds(x, '/responses') ||
+    pathEnds(x, '/moderations') ||
+    pathEnds(x, '/batches') ||
+    pathEnds(x, '/api/chat') ||
+    pathEnds(x, '/v2/chat') ||
+    pathEnds(x, '/images/generations') ||
+    pathEnds(x, '/files')
+  );
 }
 
 /** @param broken the body is known not to be whole, so that a missing field proves nothing. */

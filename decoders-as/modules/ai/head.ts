@@ -177,7 +177,10 @@ export function takeRequestHead(x: Exchange): void {
   const type = contentTypeLength;
   // A type that says nothing of the content rules nothing out: `curl -d` calls every body a form. The first byte of the body decides.
   const isMedia =
-    startsWith(contentType, type, 'multipart/') || startsWith(contentType, type, 'image/') || startsWith(contentType, type, 'audio/') || startsWith(contentType, type, 'video/');
+    startsWith(contentType, type, 'multipart/') ||
+    startsWith(contentType, type, 'image/') ||
+    startsWith(contentType, type, 'audio/') ||
+    startsWith(contentType, type, 'video/');
   if (!isText(Head.method, Head.methodLength, 'post') || isMedia || isForeignPath(x)) {
     counters.otherRequests++;
     return;

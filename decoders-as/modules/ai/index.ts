@@ -3,7 +3,7 @@
 //   http.head ──► exchange (conn, stream) ── request: CANDIDATE or OTHER
 //   http.body ──► body.ts: kept (JSON) or fed to lib/sse.ts (streams), else dropped
 //   http.end  ──► request: request.ts ── ai.request        response: response.ts ── ai.response, agent.tool_call, exchange freed
-import { defineModule, eventsOut, setError, stat, Status } from '../../abi/module';
+import { defineModule, setError, stat, Status } from '../../abi/module';
 import { Completeness, Kind, Role } from '../../abi/records';
 import { Reader } from '../../abi/reader';
 import { jsonInit } from '../../lib/json';
@@ -19,7 +19,19 @@ import { settleRequest } from './request';
 import { settleResponse } from './response';
 
 export {
-  oisp_abi, oisp_manifest, oisp_init, oisp_in, oisp_out, oisp_process, oisp_consumed, oisp_resume, oisp_out_len, oisp_tick, oisp_flush, oisp_stats, oisp_last_error,
+  oisp_abi,
+  oisp_manifest,
+  oisp_init,
+  oisp_in,
+  oisp_out,
+  oisp_process,
+  oisp_consumed,
+  oisp_resume,
+  oisp_out_len,
+  oisp_tick,
+  oisp_flush,
+  oisp_stats,
+  oisp_last_error,
 } from '../../abi/module';
 
 /** Bytes of all bodies and texts together. */

@@ -1,6 +1,5 @@
 // The parts of messages, tools and parameters that formats have in common, as ai.request spells them; it never decides what a field means.
-import { jsonFirst, jsonFlags, jsonKind, JsonKind, jsonLength, jsonNext, jsonText } from '../../lib/json';
-import { JsonFlag } from '../../lib/json';
+import { jsonFirst, JsonFlag, jsonFlags, jsonKind, JsonKind, jsonLength, jsonNext, jsonText } from '../../lib/json';
 import { counters } from './counters';
 import { given, isKind, keyOfNode, writeNode } from './nodes';
 import { addText, close, closeText, item, key, nodeText, openArray, openMap, openText, pairBool, pairLiteral, pairUint } from './out';

@@ -1,7 +1,22 @@
 // OpenAI chat completions, and what is compatible with them: requests, answers and stream chunks. Fields that are not known are passed over.
-import { jsonFirst, jsonKind, JsonKind, jsonLength, jsonNext, jsonRawLength, jsonText } from '../../lib/json';
+import { jsonFirst, JsonKind, jsonLength, jsonNext, jsonRawLength, jsonText } from '../../lib/json';
 import {
-  addCall, Answer, Call, Choice, choiceOf, findCall, NAME_LIMIT, noteUnknown, setScalar, setText, setTokens, TEXT_LIMIT, Token, callCount, callAt,
+  addCall,
+  Answer,
+  Call,
+  Choice,
+  choiceOf,
+  findCall,
+  noteUnknown,
+  setScalar,
+  setText,
+  setTokens,
+  TEXT_LIMIT,
+  Token,
+  callCount,
+  callAt,
+  choiceAt,
+  choiceCount,
 } from './answer';
 import { bufAppend, bufFailed, bufLength } from './buf';
 import { noteToken } from './clock';
@@ -10,7 +25,19 @@ import { Exchange } from './exchange';
 import { Format } from './format';
 import { pairArguments } from './arguments';
 import {
-  addPart, beginMessages, closeContent, closeImages, closeMessage, endMessages, noteImage, noteUnknownPart, openContent, openMessage, pairNumber, pairScalar, pairStops,
+  addPart,
+  beginMessages,
+  closeContent,
+  closeImages,
+  closeMessage,
+  endMessages,
+  noteImage,
+  noteUnknownPart,
+  openContent,
+  openMessage,
+  pairNumber,
+  pairScalar,
+  pairStops,
 } from './messages';
 import { find, findKind, given, indexOfNode, isKind, keyOfNode, numberOf } from './nodes';
 import { close, item, key, openArray, openMap, pairLiteral, pairNode } from './out';
@@ -351,8 +378,11 @@ export class OpenAiChat extends Format {
     return 'other';
   }
 
+  /** Some servers send no [DONE]: a finish reason is as good. */
   isDone(x: Exchange): bool {
-    return x.answer.done;
+    const a = x.answer;
+    for (let i: u32 = 0; i < choiceCount(a); i++) if (bufLength(choiceAt(a, i).finish)) return true;
+    return a.done;
   }
 }
 

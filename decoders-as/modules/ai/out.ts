@@ -29,14 +29,14 @@ function open(at: usize): void {
     eventsOut.full = true;
     return;
   }
-  store<u32>(stack + (<usize>depth << 3), <u32>at);
-  store<u32>(stack + (<usize>depth << 3), 0, 4);
+  store<u32>(stack + ((<usize>depth) << 3), <u32>at);
+  store<u32>(stack + ((<usize>depth) << 3), 0, 4);
   depth++;
 }
 
 function count(): void {
   if (!depth) return;
-  const slot = stack + (<usize>(depth - 1) << 3);
+  const slot = stack + ((<usize>(depth - 1)) << 3);
   store<u32>(slot, load<u32>(slot, 4) + 1, 4);
 }
 
@@ -51,13 +51,13 @@ export function openArray(): void {
 export function close(): void {
   if (!depth) return;
   depth--;
-  const slot = stack + (<usize>depth << 3);
+  const slot = stack + ((<usize>depth) << 3);
   eventsOut.close(load<u32>(slot), load<u32>(slot, 4));
 }
 
 /** Begins an element of the open array; false: the array may not grow, leave the element out. */
 export function item(): bool {
-  const slot = stack + (<usize>(depth - 1) << 3);
+  const slot = stack + ((<usize>(depth - 1)) << 3);
   if (load<u32>(slot, 4) >= itemCap) {
     contentCut = true;
     return false;

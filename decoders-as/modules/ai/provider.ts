@@ -1,10 +1,10 @@
 // Who a request is for: by host, else by what its model's name says in its format; what cannot be told is `other` with a general id.
+import { JsonFlag } from '../../lib/json';
 import { Format } from './format';
 import { Exchange } from './exchange';
 import { bufAt, bufLength } from './buf';
 import { providerId, providerName, providerOfHost, providerOfModel } from './providers.gen';
-import { key, literal, openMap, close, openText, addText, closeText, pairLiteral, bytesText } from './out';
-import { jsonFlags, jsonKind, JsonKind, jsonLength, jsonText } from '../../lib/json';
+import { key, openMap, close, openText, addText, closeText, pairLiteral, bytesText } from './out';
 
 /** Length of a host without its port. */
 function nameLength(at: usize, length: u32): u32 {
@@ -48,8 +48,8 @@ export function pairProvider(x: Exchange): void {
     key('endpoint');
     openText();
     addText(x.plain ? httpText : httpsText, x.plain ? 7 : 8, 0);
-    addText(bufAt(x.host), bufLength(x.host), 2);
-    if (bufLength(x.path)) addText(bufAt(x.path), bufLength(x.path), 2);
+    addText(bufAt(x.host), bufLength(x.host), JsonFlag.WIDE);
+    if (bufLength(x.path)) addText(bufAt(x.path), bufLength(x.path), JsonFlag.WIDE);
     closeText();
   }
   close();

@@ -2,7 +2,7 @@
 import { Status } from '../../abi/module';
 import { EventType } from '../../abi/events';
 import { RecHeader } from '../../abi/records';
-import { JsonEnd, jsonDeep, jsonKind, JsonKind, jsonLength, jsonMark, jsonParse, jsonRelease, jsonText } from '../../lib/json';
+import { JsonEnd, jsonDeep, jsonKind, JsonKind, jsonMark, jsonParse, jsonRelease } from '../../lib/json';
 import { bufAppend, bufAt, bufLength } from './buf';
 import { counters } from './counters';
 import { emit } from './emit';

@@ -11,14 +11,13 @@ import { emit } from './emit';
 import { dropBody, Exchange, Mode, Request } from './exchange';
 import { Format, FormatId } from './format';
 import { formatOf, formatOfResponse } from './formats';
-import { hasLoss, openReasons, pairCommonMeta, pairExt, pairLimitations, pairMissing, reason, reasonsOf } from './meta';
+import { hasLoss, openReasons, pairCommonMeta, pairExt, pairLimitations, reason, reasonsOf } from './meta';
 import { bytesText, close, hexText, item, key, literal, number, openArray, openMap, pairBool, pairBuf, pairLiteral, pairUint } from './out';
 import { pairArguments } from './arguments';
 import { inferProvider, pairModel, pairProvider } from './provider';
 import { onStreamEvent } from './stream';
 import { keyOf } from '../../lib/json-key';
 import { pairCallId, writeCallData, writeCallMeta } from './tool-call';
-import { wideFlag } from '../../lib/json-text';
 
 const PAGE_KEPT: u32 = 1024;
 const MILLI: u64 = 1000000;
@@ -63,11 +62,7 @@ function readBody(x: Exchange): void {
 
 /** The stream, or the body, went on to its own end. */
 function isComplete(x: Exchange, a: Answer): bool {
-  if (a.done || a.failed || x.status >= 400) return true;
-  if (x.format == FormatId.OPENAI_CHAT) {
-    for (let i: u32 = 0; i < choiceCount(a); i++) if (bufLength(choiceAt(a, i).finish)) return true;
-  }
-  return false;
+  return a.failed || x.status >= 400 || formatOf(x.format).isDone(x);
 }
 
 function settleOutcome(x: Exchange, a: Answer): void {

@@ -66,21 +66,59 @@ export function pairToolChoice(node: usize): void {
 /** The schema's tool type, from the words of the name. The order is from the riskier to the less risky reading. */
 export function toolType(at: usize, length: u32): string {
   const n = length;
-  if (contains(at, n, 'bash') || contains(at, n, 'shell') || isText(at, n, 'exec') || contains(at, n, 'exec_command') || contains(at, n, 'execute_command')
-    || contains(at, n, 'run_command') || isText(at, n, 'cmd') || contains(at, n, 'powershell')) return 'shell';
+  if (
+    contains(at, n, 'bash') ||
+    contains(at, n, 'shell') ||
+    isText(at, n, 'exec') ||
+    contains(at, n, 'exec_command') ||
+    contains(at, n, 'execute_command') ||
+    contains(at, n, 'run_command') ||
+    isText(at, n, 'cmd') ||
+    contains(at, n, 'powershell')
+  )
+    return 'shell';
   if (contains(at, n, 'terminal')) return 'terminal';
   if (contains(at, n, 'computer')) return 'computer_use';
-  if (contains(at, n, 'code_execution') || contains(at, n, 'code_interpreter') || contains(at, n, 'execute_code') || contains(at, n, 'run_code')
-    || contains(at, n, 'run_python') || isText(at, n, 'python') || contains(at, n, 'jupyter') || contains(at, n, 'repl')) return contains(at, n, 'replace') ? 'file_edit' : 'code_execution';
+  if (
+    contains(at, n, 'code_execution') ||
+    contains(at, n, 'code_interpreter') ||
+    contains(at, n, 'execute_code') ||
+    contains(at, n, 'run_code') ||
+    contains(at, n, 'run_python') ||
+    isText(at, n, 'python') ||
+    contains(at, n, 'jupyter') ||
+    contains(at, n, 'repl')
+  )
+    return contains(at, n, 'replace') ? 'file_edit' : 'code_execution';
   if (contains(at, n, 'browser') || contains(at, n, 'playwright') || contains(at, n, 'puppeteer')) return 'browser';
   if (contains(at, n, 'sql') || contains(at, n, 'database')) return 'database';
   if (contains(at, n, 'edit') || contains(at, n, 'patch') || contains(at, n, 'str_replace')) return 'file_edit';
   if (contains(at, n, 'web_search') || contains(at, n, 'websearch')) return 'search';
   if (contains(at, n, 'fetch') || contains(at, n, 'http') || contains(at, n, 'curl') || contains(at, n, 'download')) return 'http';
-  if (isText(at, n, 'write') || contains(at, n, 'write_file') || contains(at, n, 'writefile') || contains(at, n, 'file_write') || contains(at, n, 'create_file')
-    || contains(at, n, 'save_file') || contains(at, n, 'delete_file') || contains(at, n, 'move_file')) return 'file_write';
-  if (isText(at, n, 'read') || contains(at, n, 'read_file') || contains(at, n, 'readfile') || contains(at, n, 'file_read') || contains(at, n, 'view_file')
-    || contains(at, n, 'read_many_files') || contains(at, n, 'list_dir') || contains(at, n, 'open_file') || isText(at, n, 'ls') || isText(at, n, 'view')) return 'file_read';
+  if (
+    isText(at, n, 'write') ||
+    contains(at, n, 'write_file') ||
+    contains(at, n, 'writefile') ||
+    contains(at, n, 'file_write') ||
+    contains(at, n, 'create_file') ||
+    contains(at, n, 'save_file') ||
+    contains(at, n, 'delete_file') ||
+    contains(at, n, 'move_file')
+  )
+    return 'file_write';
+  if (
+    isText(at, n, 'read') ||
+    contains(at, n, 'read_file') ||
+    contains(at, n, 'readfile') ||
+    contains(at, n, 'file_read') ||
+    contains(at, n, 'view_file') ||
+    contains(at, n, 'read_many_files') ||
+    contains(at, n, 'list_dir') ||
+    contains(at, n, 'open_file') ||
+    isText(at, n, 'ls') ||
+    isText(at, n, 'view')
+  )
+    return 'file_read';
   if (contains(at, n, 'grep') || contains(at, n, 'glob') || contains(at, n, 'search') || contains(at, n, 'find')) return 'search';
   if (contains(at, n, 'retriev')) return 'retrieval';
   if (endsWith(at, n, '_api') || startsWith(at, n, 'api_')) return 'api_call';

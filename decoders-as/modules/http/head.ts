@@ -71,10 +71,8 @@ function viableSoFar(dir: Dir, at: usize, end: usize): bool {
 
 /** No message begins where one should. */
 function startMissing(conn: Conn, dir: Dir): void {
-  if (conn.role == Role.UNKNOWN && !dir.quiet) {
-    goOpaque(conn);
-    return;
-  }
+  // Not HTTP/1 so far. It may still become so (bytes that the sensor misread, a protocol of its own before), so it is looked for, quietly.
+  if (conn.role == Role.UNKNOWN) dir.quiet = true;
   if (!dir.quiet) countFault(Fault.START_LINE);
   enterResync(dir);
 }

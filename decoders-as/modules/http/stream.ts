@@ -8,7 +8,7 @@
 //     |          |           |            |  ^-----------------------'        |
 //     |          |           |            \-> TRAILERS -----------------------^
 //     \--> RESYNC <-(a bad line, a gap in a head, a message that broke)-------/
-//     \--> OPAQUE (the first bytes of the connection are no HTTP/1)
+//     \--> RESYNC, quietly (the first bytes of the connection are no HTTP/1), or OPAQUE (they are HTTP/2)
 //
 // HEAD_READY and END_READY wait for room in the lane and take no input. The offset of the next byte (dir.expected) is the only position kept, so
 // a record that is given again after FULL goes on where it stopped.
