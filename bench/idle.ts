@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { BenchResult } from './main.js';
+import type { BenchResult } from './lib/measure.js';
 
 /** What users run: it sets the options of its Node. */
 const CLI = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'bin', 'oisp-host');

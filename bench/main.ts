@@ -2,12 +2,8 @@
 import { parseArgs } from 'node:util';
 import { benchDecode } from './decode.js';
 import { benchIdle } from './idle.js';
+import type { BenchResult } from './lib/measure.js';
 import { benchRing } from './ring.js';
-
-export interface BenchResult {
-  readonly bench: string;
-  readonly rows: ({ name: string } & Record<string, number | string>)[];
-}
 
 const DEFAULT_IDLE_SECONDS = 60;
 const benches: Readonly<Record<string, (options: { seconds: number }) => Promise<BenchResult> | BenchResult>> = {

@@ -7,7 +7,7 @@ import { createServer } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import type { Ledger } from '../host/src/topology/ledger.js';
 import { PSK } from './lib/psk.js';
-import type { BenchResult } from './main.js';
+import type { BenchResult } from './lib/measure.js';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const CLI = join(here, '..', '..', 'bin', 'oisp-host');

@@ -76,9 +76,7 @@ function source() {
   out.push('  return -1;', '}', '', '/** Row of the provider whose models begin like this one, spoken to in that format, or -1. */');
   out.push('export function providerOfModel(at: usize, length: u32, format: string): i32 {');
   providers.forEach((p, row) => {
-    if (p.models.length === 0) return;
-    const tests = p.models.map((m) => `startsWith(at, length, ${quote(m)})`).join(' || ');
-    out.push(`  if (format == ${quote(p.format[0])} && (${tests})) return ${row};`);
+    for (const model of p.models) out.push(`  if (format == ${quote(p.format[0])} && startsWith(at, length, ${quote(model)})) return ${row};`);
   });
   out.push('  return -1;', '}', '');
   return out.join('\n');

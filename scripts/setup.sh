@@ -19,6 +19,7 @@ headers='/usr/include/bpf/libbpf.h /usr/include/libelf.h /usr/include/zlib.h'
 
 os_id=$(. /etc/os-release 2>/dev/null && printf '%s %s' "${ID:-unknown}" "${VERSION_ID:-}") || os_id=unknown
 key=$( (cat package-lock.json scripts/setup.sh && printf '%s\n' "$os_id $OISP_ARCH") | sha256sum | cut -d' ' -f1)
+npm_key=$(sha256sum package-lock.json | cut -d' ' -f1)
 stamp=.setup/$mode
 
 # tools_present: every command and header that the packages would bring is there, whoever installed it.
@@ -108,14 +109,14 @@ npm_reason() {
 libbpf_present || build_libbpf
 
 # The packages of npm need none of their install scripts, and the Node that runs everything is one of them.
-if ! node_present || [ "$(cat .setup/npm 2>/dev/null)" != "$key" ]; then
+if ! node_present || [ "$(cat .setup/npm 2>/dev/null)" != "$npm_key" ]; then
   command -v npm >/dev/null 2>&1 || die "npm is missing: install it once (on Debian and Ubuntu: apt-get install npm), any version from 8 on"
   say "installing npm packages and the pinned Node (npm ci)"
   # Below `npm start` the PATH begins with node_modules/.bin, whose Node is about to be replaced.
   PATH=$(printf '%s' "$PATH" | tr ':' '\n' | grep -v -e 'node_modules/.bin$' -e 'node-gyp-bin$' | paste -s -d : -)
   npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >.setup/npm.log 2>&1 || die "npm ci failed ($(npm_reason)): .setup/npm.log has the whole story"
   node_present || die "npm ci brought no Node for $OISP_ARCH: check that optional dependencies are not switched off (npm config get omit)"
-  printf '%s\n' "$key" >.setup/npm
+  printf '%s\n' "$npm_key" >.setup/npm
 fi
 "$NODE" -e '' 2>/dev/null || die "the pinned Node does not start here: it needs glibc 2.28 and libstdc++"
 

@@ -17,3 +17,9 @@ export function bestNs(step: () => void, rounds = 9, roundMs = 120): number {
   }
   return best;
 }
+
+/** The figures of one bench, ready for a table or for JSON. */
+export interface BenchResult {
+  readonly bench: string;
+  readonly rows: ({ name: string } & Record<string, number | string>)[];
+}

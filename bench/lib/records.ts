@@ -1,6 +1,6 @@
 // Makes the records and bodies that the benches decode; all of it deterministic, none of it recorded from anybody.
 import { Packr } from 'msgpackr';
-import { Direction, Kind, RecHeaderOffset, TLS_CHUNK, TlsDataOffset, TlsFlag } from '../../host/src/gen/records.js';
+import { Direction, Kind, RecHeaderOffset, TLS_CHUNK, TlsCloseOffset, TlsDataOffset, TlsFlag } from '../../host/src/gen/records.js';
 
 const packr = new Packr({ useRecords: false });
 
@@ -30,12 +30,34 @@ export function stream(direction: 'read' | 'write', bytes: Uint8Array, offset = 
   return out;
 }
 
-const WORDS = 'the agent reads a file and then it writes another one because the test did not pass while "quotes" and\nnew lines are in every prompt '.split(' ');
+/** Lines as agents send them: instructions in Markdown, source code, listings, a diff; quotes, tabs and characters beyond ASCII included. */
+const LINES = [
+  '## Working with files',
+  '- Read a file before you edit it — never guess what it holds.',
+  '- Prefer the smallest change that works; keep the style of the file (tabs, quotes, line ends).',
+  'When a command fails, show its output and say what you will try next. Do not repeat it unchanged.',
+  '```ts',
+  'export async function load(path: string, limit = 100): Promise<Row[]> {',
+  '\tconst response = await fetch(`${base}/rows?path=${path}&limit=${limit}`, { headers: { accept: "application/json" } });',
+  '\tif (!response.ok) throw new Error("cannot load " + path + ": " + response.status);',
+  '\treturn (await response.json()) as Row[];',
+  '}',
+  '```',
+  'drwxr-xr-x  4 build build   4096 Mar 14 09:26 src',
+  '-rw-r--r--  1 build build  18211 Mar 14 09:26 package-lock.json',
+  'diff --git a/src/rows.ts b/src/rows.ts',
+  '@@ -12,7 +12,7 @@ import { base } from "./base.js";',
+  '-\tconst rows = JSON.parse(text);',
+  '+\tconst rows = parse(text) ?? [];',
+  '  12 |   assert.equal(rows.length, 3, "three rows → three results");',
+  'The user wants the test to pass without loosening it. First find out why `rows` is empty…',
+  '',
+];
 
-/** Prose of about that many characters, with what JSON must escape. */
+/** Text of about that many characters, made of those lines in an order that the seed decides. */
 function prose(length: number, seed: number): string {
   let text = '';
-  for (let i = seed; text.length < length; i += 7) text += `${WORDS[(i * 2654435761) % WORDS.length]} `;
+  for (let i = seed; text.length < length; i += 7) text += `${LINES[(i * 13) % LINES.length]}\n`;
   return text.slice(0, length);
 }
 
@@ -64,27 +86,80 @@ export const SMALL_RESPONSE = Buffer.from('HTTP/1.1 200 OK\r\nContent-Type: appl
 /** Head of a streamed response. */
 export const SSE_HEAD = Buffer.from('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n');
 
-/** One token of a streamed chat completion, in chunked framing: what one TLS read gives. */
+/** JSON of one token of a streamed chat completion. */
+export function sseJson(i: number): string {
+  return JSON.stringify({ id: 'chatcmpl-bench', object: 'chat.completion.chunk', created: 1770000000, model: 'gpt-5', choices: [{ index: 0, delta: { content: ` word${i % 1000}` }, finish_reason: null }] });
+}
+
+/** The same as a server-sent event in chunked framing: what one TLS read gives. */
 export function sseChunk(i: number): Buffer {
-  const event = `data: ${JSON.stringify({ id: 'chatcmpl-bench', object: 'chat.completion.chunk', created: 1770000000, model: 'gpt-5', choices: [{ index: 0, delta: { content: ` word${i % 1000}` }, finish_reason: null }] })}\n\n`;
+  const event = `data: ${sseJson(i)}\n\n`;
   return Buffer.from(`${Buffer.byteLength(event).toString(16)}\r\n${event}\r\n`);
 }
 
-/** Puts records together into batches of at most `bytes`. */
-export function batches(records: readonly Uint8Array[], bytes = 256 * 1024): Uint8Array<ArrayBuffer>[] {
-  const out: Uint8Array<ArrayBuffer>[] = [];
-  let held: Uint8Array[] = [];
-  let length = 0;
-  const take = () => {
-    if (held.length) out.push(new Uint8Array(Buffer.concat(held)));
-    held = [];
-    length = 0;
-  };
-  for (const record of records) {
-    if (length + record.length > bytes) take();
-    held.push(record);
-    length += record.length;
+/** The end of such a stream. */
+export const SSE_END = Buffer.from('e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n');
+
+/** A stream's end. */
+export function tlsClose(readBytes: number, writeBytes: number, ssl = 1): Uint8Array {
+  const record = Buffer.alloc(TlsCloseOffset.SIZE);
+  record.writeUInt16LE(Kind.tls_close, RecHeaderOffset.kind);
+  record.writeUInt32LE(record.length, RecHeaderOffset.size);
+  record.writeBigUInt64LE(1_000_000_000n, RecHeaderOffset.ts_ns);
+  record.writeUInt32LE(4711, RecHeaderOffset.tgid);
+  record.writeBigUInt64LE(BigInt(ssl), TlsCloseOffset.ssl);
+  record.writeBigUInt64LE(1n, TlsCloseOffset.generation);
+  record.writeBigUInt64LE(BigInt(readBytes), TlsCloseOffset.read_bytes);
+  record.writeBigUInt64LE(BigInt(writeBytes), TlsCloseOffset.write_bytes);
+  return packr.pack([Kind.tls_close, record]);
+}
+
+/** A whole connection as batches, which can be decoded again and again as a new one: next() changes its generation in place. */
+export class Connection {
+  readonly batches: Uint8Array<ArrayBuffer>[] = [];
+  private readonly generations: { view: DataView; at: number }[] = [];
+  private generation = 1n;
+
+  /** @param request what the client wrote @param reads what it read, one record each (cut at the kernel's chunk size) */
+  constructor(request: Uint8Array, reads: readonly Uint8Array[], batchBytes = 256 * 1024) {
+    const records = stream('write', request);
+    let offset = 0;
+    for (const read of reads) {
+      records.push(...stream('read', read, offset));
+      offset += read.length;
+    }
+    records.push(tlsClose(offset, request.length));
+    let held: Uint8Array[] = [];
+    let length = 0;
+    for (const record of records) {
+      if (length + record.length > batchBytes) {
+        this.add(held);
+        held = [];
+        length = 0;
+      }
+      held.push(record);
+      length += record.length;
+    }
+    this.add(held);
   }
-  take();
-  return out;
+
+  /** Makes it a connection that was never seen. */
+  next(): void {
+    this.generation++;
+    for (const { view, at } of this.generations) view.setBigUint64(at, this.generation, true);
+  }
+
+  private add(records: readonly Uint8Array[]): void {
+    const batch = new Uint8Array(Buffer.concat(records));
+    const view = new DataView(batch.buffer);
+    let at = 0;
+    for (const record of records) {
+      // The record ends with its struct and payload; the msgpack head before it has one of three lengths.
+      const kind = record[1] as number;
+      const headLength = record[2] === 0xc4 ? 4 : record[2] === 0xc5 ? 5 : 7;
+      this.generations.push({ view, at: at + headLength + (kind === Kind.tls_close ? TlsCloseOffset.generation : TlsDataOffset.generation) });
+      at += record.length;
+    }
+    this.batches.push(batch);
+  }
 }

@@ -1,4 +1,4 @@
-// Cuts a stream of server-sent events into events, however the bytes are split; it never looks into the data and never holds more than SSE_LIMIT per event.
+// Cuts a stream of server-sent events into events, however the bytes are split; it never looks into the data and never holds more than SSE_LIMIT per event, nor HELD_LIMIT in all.
 //
 //   bytes ─► lines (LF, CR or CRLF) ─► fields ─► blank line: sink(data, event name)
 //
@@ -8,6 +8,8 @@ import { copyBytes } from './json-text';
 /** Longest line, and longest data of one event. */
 export const SSE_LIMIT: u32 = 1 << 20;
 const NAME_LIMIT: u32 = 64;
+/** Bytes that all parsers together may hold: past it an event that has to be kept is dropped like one that is too long. */
+const HELD_LIMIT: u32 = 64 << 20;
 
 /** Takes one event. Both areas are valid until it returns. */
 export type SseSink = (owner: usize, data: usize, dataLength: u32, name: usize, nameLength: u32) => void;
@@ -15,26 +17,26 @@ export type SseSink = (owner: usize, data: usize, dataLength: u32, name: usize, 
 @unmanaged
 export class Sse {
   /** The cut line. */
-  line: usize;
-  lineLength: u32;
-  lineCap: u32;
+  line: usize = 0;
+  lineLength: u32 = 0;
+  lineCap: u32 = 0;
   /** Data of the event that waits for its blank line. */
-  data: usize;
-  dataLength: u32;
-  dataCap: u32;
-  hasData: bool;
+  data: usize = 0;
+  dataLength: u32 = 0;
+  dataCap: u32 = 0;
+  hasData: bool = false;
   /** The last line ended in CR: an LF that follows belongs to it. */
-  skipLf: bool;
-  started: bool;
+  skipLf: bool = false;
+  started: bool = false;
   /** Bytes were lost: everything up to the next blank line is dropped. */
-  resync: bool;
+  resync: bool = false;
   /** The line at hand may have lost its beginning: it is not blank even if it looks so. */
-  torn: bool;
+  torn: bool = false;
   /** The line or event at hand is over the limit. */
-  over: bool;
-  nameLength: u32;
+  over: bool = false;
+  nameLength: u32 = 0;
   /** Events dropped because they were over the limit. */
-  dropped: u32;
+  dropped: u32 = 0;
 }
 /** Behind the struct: the event name. */
 const NAME_AT: usize = offsetof<Sse>();
@@ -145,7 +147,7 @@ let growCap: u32 = 0;
 function keepLine(sse: Sse, at: usize, length: u32): void {
   if (!length) return;
   const need = sse.lineLength + length;
-  if (sse.over || need > SSE_LIMIT) {
+  if (sse.over || need > SSE_LIMIT || (need > sse.lineCap && sseHeld + 2 * need > HELD_LIMIT)) {
     sse.over = true;
     sse.lineLength = 1;
     return;
@@ -207,7 +209,7 @@ function keepData(sse: Sse, from: usize, bytes: u32): void {
   const length = bytes - skip;
   const joint: u32 = sse.hasData ? 1 : 0;
   const need = sse.dataLength + joint + length;
-  if (need > SSE_LIMIT) {
+  if (need > SSE_LIMIT || (need > sse.dataCap && sseHeld + 2 * need > HELD_LIMIT)) {
     sse.over = true;
     return;
   }

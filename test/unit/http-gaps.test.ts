@@ -137,6 +137,37 @@ describe('a gap', () => {
   });
 });
 
+describe('a lane that fills up', () => {
+  const LANE = 256 << 10;
+
+  test('inside an overlapping record does not count the overlap again', () => {
+    const module = decoder('http', { outBytes: LANE });
+    const text = Buffer.from(`POST / HTTP/1.1\r\nContent-Length: 600000\r\n\r\n${'x'.repeat(600_000)}`);
+    const { lane0 } = runRecords(module, [
+      tlsData({ side: 'write', offset: 0, bytes: text.subarray(0, 1000) }),
+      tlsData({ side: 'write', offset: 400, bytes: text.subarray(400) }),
+    ]);
+    assert.equal(messagesOf(lane0)[0]?.body.length, 600_000);
+    assert.equal(module.stats().duplicate_bytes, 600);
+    assert.equal(module.stats().in_bytes, text.length + 600);
+  });
+
+  test('behind the last input of a compressed body loses nothing of it', () => {
+    for (let size = LANE - 900; size < LANE + 900; size += 31) {
+      const packed = gzipSync(Buffer.alloc(size, 'z'));
+      const wire = new Wire().write(get('/')).read(`HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: ${packed.length}\r\n\r\n`);
+      const { lane0 } = runRecords(decoder('http', { outBytes: LANE }), wire.read(packed).close().records);
+      assert.deepEqual(
+        messagesOf(lane0).map((m) => [m.body.length, m.end?.completeness]),
+        [
+          [0, Completeness.full],
+          [size, Completeness.full],
+        ],
+      );
+    }
+  });
+});
+
 describe('pairing after a gap', () => {
   test('a whole response that was lost: the next one answers the newest request', () => {
     const { messages } = decode(new Wire().write(get('/1')).lose('read', answer('one')).write(get('/2')).read(answer('two')).close());
@@ -161,6 +192,23 @@ describe('pairing after a gap', () => {
         [0, 'one'],
         [1, 'three'],
         [2, ''],
+      ],
+    );
+  });
+
+  test('requests sent in one call are pipelined, even when no response was seen before the gap', () => {
+    const { messages } = decode(
+      new Wire()
+        .write(get('/1') + get('/2'))
+        .lose('read', 7)
+        .read(answer('first seen'))
+        .close(),
+    );
+    assert.deepEqual(
+      ends(messages, 1).map((m) => [m[0], m[1]]),
+      [
+        [0, 'first seen'],
+        [1, ''],
       ],
     );
   });

@@ -1,5 +1,5 @@
 // What a model answered, filled by the formats from one JSON body or from many stream events; it knows no format and writes no event.
-import { bufAppend, bufAppendText, bufAt, bufFree, bufLength, bufSet } from './buf';
+import { bufAppend, bufAppendText, bufAt, bufCharge, bufFree, bufLength, bufRelease, bufSet } from './buf';
 import { jsonFlags, jsonKind, JsonKind, jsonLength, jsonText } from '../../lib/json';
 
 /** Longest text or arguments of one answer. */
@@ -8,6 +8,8 @@ export const TEXT_LIMIT: u32 = 8 << 20;
 export const NAME_LIMIT: u32 = 1024;
 const MAX_CHOICES: u32 = 128;
 const MAX_CALLS: u32 = 1024;
+/** What a Choice or Call costs beside its buffers. */
+const PART_COST: u32 = 64;
 
 /** Bits of Usage.known: which numbers were given. */
 export namespace Token {
@@ -81,6 +83,7 @@ export function newAnswer(): Answer {
 }
 
 export function freeAnswer(a: Answer): void {
+  bufRelease((choiceCount(a) + callCount(a)) * PART_COST);
   for (let i: u32 = 0; i < choiceCount(a); i++) {
     const c = choiceAt(a, i);
     bufFree(c.text);
@@ -137,7 +140,7 @@ function remember(list: usize, address: usize): usize {
 export function choiceOf(a: Answer, index: u32): Choice | null {
   const n = choiceCount(a);
   for (let i: u32 = 0; i < n; i++) if (choiceAt(a, i).index == index) return choiceAt(a, i);
-  if (n >= MAX_CHOICES) {
+  if (n >= MAX_CHOICES || !bufCharge(PART_COST)) {
     a.cut = true;
     return null;
   }
@@ -146,6 +149,7 @@ export function choiceOf(a: Answer, index: u32): Choice | null {
   a.choices = remember(a.choices, changetype<usize>(c));
   if (choiceCount(a) > n) return c;
   heap.free(changetype<usize>(c));
+  bufRelease(PART_COST);
   a.cut = true;
   return null;
 }
@@ -162,7 +166,7 @@ export function findCall(a: Answer, choice: u32, slot: u32): Call | null {
 /** A new call; null past the limit. */
 export function addCall(a: Answer, choice: u32, slot: u32): Call | null {
   const n = callCount(a);
-  if (n >= MAX_CALLS) {
+  if (n >= MAX_CALLS || !bufCharge(PART_COST)) {
     a.cut = true;
     return null;
   }
@@ -172,6 +176,7 @@ export function addCall(a: Answer, choice: u32, slot: u32): Call | null {
   a.calls = remember(a.calls, changetype<usize>(c));
   if (callCount(a) > n) return c;
   heap.free(changetype<usize>(c));
+  bufRelease(PART_COST);
   a.cut = true;
   return null;
 }

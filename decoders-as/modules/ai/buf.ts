@@ -4,6 +4,8 @@
 import { COPY_SLACK, copyBytes, copyText } from '../../lib/json-text';
 
 const HEAD: usize = 8;
+/** What a buffer costs beside its bytes: its head, its slack and the allocator's share. */
+const COST: u32 = 48;
 
 /** Bytes of all buffers together, slack and capacity included. */
 export let bufHeld: u32 = 0;
@@ -27,12 +29,26 @@ export function bufAt(buf: usize): usize {
 
 export function bufFree(buf: usize): void {
   if (!buf) return;
-  bufHeld -= load<u32>(buf, 4);
+  bufHeld -= load<u32>(buf, 4) + COST;
   heap.free(buf);
 }
 
 export function bufSetLength(buf: usize, length: u32): void {
   if (buf) store<u32>(buf, length);
+}
+
+/** Takes bytes out of the budget for something that is no buffer; false: there are none left. */
+export function bufCharge(bytes: u32): bool {
+  if (bufHeld + bytes > budget) {
+    bufRefused++;
+    return false;
+  }
+  bufHeld += bytes;
+  return true;
+}
+
+export function bufRelease(bytes: u32): void {
+  bufHeld -= bytes;
 }
 
 function refuse(buf: usize): usize {
@@ -52,7 +68,7 @@ export function bufRoom(buf: usize, more: u32, limit: u32): usize {
   // Nearly all buffers are short and never grow; large ones double, so that copying stays linear.
   let wider: u32 = need < 64 ? (need + 7) & ~7 : max<u32>(cap << 1, 128);
   while (wider < need) wider <<= 1;
-  if (bufHeld - cap + wider > budget) return refuse(buf);
+  if (bufHeld - cap + wider + COST > budget) return refuse(buf);
   const fresh = heap.alloc(HEAD + wider + COPY_SLACK);
   store<u32>(fresh, used);
   store<u32>(fresh, wider, 4);
@@ -60,7 +76,7 @@ export function bufRoom(buf: usize, more: u32, limit: u32): usize {
     copyBytes(fresh + HEAD, buf + HEAD, used);
     heap.free(buf);
   }
-  bufHeld += wider - cap;
+  bufHeld += wider - cap + (buf ? 0 : COST);
   return fresh;
 }
 

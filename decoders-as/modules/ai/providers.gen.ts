@@ -151,7 +151,11 @@ export function providerOfHost(at: usize, length: u32): i32 {
 
 /** Row of the provider whose models begin like this one, spoken to in that format, or -1. */
 export function providerOfModel(at: usize, length: u32, format: string): i32 {
-  if (format == 'openai_chat' && (startsWith(at, length, 'gpt-') || startsWith(at, length, 'o1') || startsWith(at, length, 'o3') || startsWith(at, length, 'o4') || startsWith(at, length, 'chatgpt-'))) return 0;
-  if (format == 'anthropic_messages' && (startsWith(at, length, 'claude'))) return 1;
+  if (format == 'openai_chat' && startsWith(at, length, 'gpt-')) return 0;
+  if (format == 'openai_chat' && startsWith(at, length, 'o1')) return 0;
+  if (format == 'openai_chat' && startsWith(at, length, 'o3')) return 0;
+  if (format == 'openai_chat' && startsWith(at, length, 'o4')) return 0;
+  if (format == 'openai_chat' && startsWith(at, length, 'chatgpt-')) return 0;
+  if (format == 'anthropic_messages' && startsWith(at, length, 'claude')) return 1;
   return -1;
 }

@@ -95,7 +95,7 @@ export function takeLine(dir: Dir, at: usize, end: usize): usize {
   dir.lastByte = load<u8>(next - 1);
   Taken.complete = false;
   if (feed == end) return end;
-  const marks: usize = before == 13 && dir.lineBytes > 1 ? 2 : 1;
+  const marks: usize = before == 13 ? 2 : 1;
   const length = dir.lineBytes - marks;
   const tail = length > LINE_MAX ? changetype<usize>(head) + offsetof<Head>('tail0') + 16 - marks : head.line.ptr + <usize>length;
   taken(head.line.ptr, length, tail, marks == 2);
