@@ -42,7 +42,13 @@ function requestRows(size: number): BenchResult['rows'] {
   const connection = new Connection(httpRequest('/v1/chat/completions', body), [SMALL_RESPONSE]);
   const parseNs = bestNs(() => void JSON.parse(body.toString()));
   const name = `openai_request_${Math.round(body.length / 1000)}kb`;
-  const row = (what: string, ns: number) => ({ name: what, us: ns / 1000, mb_per_s: (body.length / ns) * 1000, json_parse_us: parseNs / 1000, ratio_to_json_parse: parseNs / ns });
+  const row = (what: string, ns: number) => ({
+    name: what,
+    us: ns / 1000,
+    mb_per_s: (body.length / ns) * 1000,
+    json_parse_us: parseNs / 1000,
+    ratio_to_json_parse: parseNs / ns,
+  });
   return [row(name, chainNs(connection)), row(`${name}_to_redacted_json`, shardNs(connection))];
 }
 

@@ -26,7 +26,8 @@ function show({ bench, rows }: BenchResult): string {
   const lines = [`\n${bench}`];
   for (const { name, ...figures } of rows) {
     lines.push(`  ${name}`);
-    for (const [what, value] of Object.entries(figures)) lines.push(`    ${what.padEnd(36)} ${typeof value === 'number' ? Number(value.toFixed(3)).toLocaleString('en') : value}`);
+    for (const [what, value] of Object.entries(figures))
+      lines.push(`    ${what.padEnd(36)} ${typeof value === 'number' ? Number(value.toFixed(3)).toLocaleString('en') : value}`);
   }
   return lines.join('\n');
 }
@@ -34,7 +35,11 @@ function show({ bench, rows }: BenchResult): string {
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { json: { type: 'boolean', default: false }, seconds: { type: 'string', default: String(DEFAULT_IDLE_SECONDS) }, help: { type: 'boolean', short: 'h', default: false } },
+    options: {
+      json: { type: 'boolean', default: false },
+      seconds: { type: 'string', default: String(DEFAULT_IDLE_SECONDS) },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
   });
   const seconds = Number(values.seconds);
   const unknown = positionals.filter((name) => !(name in benches));

@@ -6,8 +6,8 @@ import { dirname, join } from 'node:path';
 import { createServer } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import type { Ledger } from '../host/src/topology/ledger.js';
-import { PSK } from './lib/psk.js';
 import type { BenchResult } from './lib/measure.js';
+import { PSK } from './lib/psk.js';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const CLI = join(here, '..', '..', 'bin', 'oisp-host');
@@ -45,12 +45,38 @@ async function runCase({ name, count, size }: Case): Promise<BenchResult['rows']
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const unobserved = await timed([process.execPath, LOAD, String(port), String(count), String(size)]);
-  const observed = await timed([CLI, 'run', '--json', '--output', '/dev/null', '--format', 'jsonl', '--', process.execPath, LOAD, String(port), String(count), String(size)]);
+  const observed = await timed([
+    CLI,
+    'run',
+    '--json',
+    '--output',
+    '/dev/null',
+    '--format',
+    'jsonl',
+    '--',
+    process.execPath,
+    LOAD,
+    String(port),
+    String(count),
+    String(size),
+  ]);
   server.close();
-  const { ledger, source } = JSON.parse(observed.stderr.split('\n').find((line) => line.startsWith('{')) ?? '{}') as { ledger: Ledger; source: { kernel: { seen: { calls: number; bytes: number } } } };
+  const { ledger, source } = JSON.parse(observed.stderr.split('\n').find((line) => line.startsWith('{')) ?? '{}') as {
+    ledger: Ledger;
+    source: { kernel: { seen: { calls: number; bytes: number } } };
+  };
   const { calls, bytes } = source.kernel.seen;
   const lost = Object.values(ledger.lost).reduce((sum, reason) => sum + reason, 0);
-  return { name, calls, seen_mb: bytes / 1e6, lost_bytes: lost, lost_percent: (lost / bytes) * 100, balanced: ledger.balanced ? 1 : 0, seconds_unobserved: unobserved.seconds, seconds_with_daemon_start_and_stop: observed.seconds };
+  return {
+    name,
+    calls,
+    seen_mb: bytes / 1e6,
+    lost_bytes: lost,
+    lost_percent: (lost / bytes) * 100,
+    balanced: ledger.balanced ? 1 : 0,
+    seconds_unobserved: unobserved.seconds,
+    seconds_with_daemon_start_and_stop: observed.seconds,
+  };
 }
 
 async function timed([program = '', ...argv]: readonly string[]): Promise<{ seconds: number; stderr: string }> {

@@ -63,12 +63,32 @@ const libraries = new Set(probes.library.map((l) => l.name));
 for (const p of probes.probe) if (!libraries.has(p.library)) fail(`probe ${p.func}: unknown library ${p.library}`);
 
 const upper = (text) => text.toUpperCase();
-const pascal = (text) => text.split('_').map((w) => w[0].toUpperCase() + w.slice(1)).join('');
+const pascal = (text) =>
+  text
+    .split('_')
+    .map((w) => w[0].toUpperCase() + w.slice(1))
+    .join('');
 
 function cHeader() {
   const out = [`/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */`, `/* ${note} */`, '#pragma once', ''];
-  out.push('#if !defined(__bpf__)', '#include <stddef.h>', '#include <stdint.h>', 'typedef uint8_t __oisp_u8;', 'typedef uint16_t __oisp_u16;', 'typedef uint32_t __oisp_u32;', 'typedef uint64_t __oisp_u64;');
-  out.push('#else', 'typedef unsigned char __oisp_u8;', 'typedef unsigned short __oisp_u16;', 'typedef unsigned int __oisp_u32;', 'typedef unsigned long long __oisp_u64;', '#endif', '');
+  out.push(
+    '#if !defined(__bpf__)',
+    '#include <stddef.h>',
+    '#include <stdint.h>',
+    'typedef uint8_t __oisp_u8;',
+    'typedef uint16_t __oisp_u16;',
+    'typedef uint32_t __oisp_u32;',
+    'typedef uint64_t __oisp_u64;',
+  );
+  out.push(
+    '#else',
+    'typedef unsigned char __oisp_u8;',
+    'typedef unsigned short __oisp_u16;',
+    'typedef unsigned int __oisp_u32;',
+    'typedef unsigned long long __oisp_u64;',
+    '#endif',
+    '',
+  );
   out.push(`#define OISP_LAYOUT_VERSION ${records.layout_version}`);
   for (const c of records.const) out.push(`#define OISP_${upper(c.name)} ${c.value} /* ${c.doc} */`);
   out.push('');
@@ -124,8 +144,20 @@ function tsRecords() {
     for (const v of e.values) out.push(`  ${v.value}: '${v.text}',`);
     out.push('};');
   }
-  out.push('', '/** A field of a kernel record: its place in bytes. */', 'export interface FieldLayout {', '  readonly name: string;', '  readonly offset: number;', '  readonly size: number;', '}');
-  out.push('', '/** Every layout, as the loaded BPF object must have it. */', 'export const layouts: Readonly<Record<string, { readonly size: number; readonly fields: readonly FieldLayout[] }>> = {');
+  out.push(
+    '',
+    '/** A field of a kernel record: its place in bytes. */',
+    'export interface FieldLayout {',
+    '  readonly name: string;',
+    '  readonly offset: number;',
+    '  readonly size: number;',
+    '}',
+  );
+  out.push(
+    '',
+    '/** Every layout, as the loaded BPF object must have it. */',
+    'export const layouts: Readonly<Record<string, { readonly size: number; readonly fields: readonly FieldLayout[] }>> = {',
+  );
   for (const s of structs.values()) {
     out.push(`  ${s.name}: {`, `    size: ${s.size},`, '    fields: [');
     for (const f of s.fields) out.push(`      { name: '${f.name}', offset: ${f.offset}, size: ${f.size} },`);
@@ -141,7 +173,27 @@ function tsRecords() {
 }
 
 function tsProbes() {
-  const out = [`// ${note}`, '', "/** A family of TLS libraries: how its files are recognised. */", 'export interface LibraryRow {', '  readonly name: string;', '  readonly sonames: readonly string[];', '  readonly evidence: readonly string[];', '}', '', '/** One probed function. exit is absent where the return value is not needed. */', 'export interface ProbeRow {', '  readonly func: string;', '  readonly value: number;', '  readonly library: string;', '  readonly symbol: string;', '  readonly entry: string;', '  readonly exit?: string;', '}', ''];
+  const out = [
+    `// ${note}`,
+    '',
+    '/** A family of TLS libraries: how its files are recognised. */',
+    'export interface LibraryRow {',
+    '  readonly name: string;',
+    '  readonly sonames: readonly string[];',
+    '  readonly evidence: readonly string[];',
+    '}',
+    '',
+    '/** One probed function. exit is absent where the return value is not needed. */',
+    'export interface ProbeRow {',
+    '  readonly func: string;',
+    '  readonly value: number;',
+    '  readonly library: string;',
+    '  readonly symbol: string;',
+    '  readonly entry: string;',
+    '  readonly exit?: string;',
+    '}',
+    '',
+  ];
   out.push('export const libraries: readonly LibraryRow[] = [');
   const list = (items) => `[${items.map((i) => `'${i}'`).join(', ')}]`;
   for (const l of probes.library) out.push(`  { name: '${l.name}', sonames: ${list(l.sonames)}, evidence: ${list(l.evidence)} },`);
@@ -150,7 +202,12 @@ function tsProbes() {
     const exit = p.exit ? `, exit: '${p.exit}'` : '';
     out.push(`  { func: '${p.func}', value: ${p.value}, library: '${p.library}', symbol: '${p.symbol}', entry: '${p.entry}'${exit} },`);
   }
-  out.push('];', '', '/** BPF programs that are attached when the object is loaded. */', `export const tracepointPrograms: readonly string[] = ${list(probes.tracepoint.map((t) => t.program))};`);
+  out.push(
+    '];',
+    '',
+    '/** BPF programs that are attached when the object is loaded. */',
+    `export const tracepointPrograms: readonly string[] = ${list(probes.tracepoint.map((t) => t.program))};`,
+  );
   return `${out.join('\n')}\n`;
 }
 
@@ -172,12 +229,19 @@ function tsEvents() {
   const out = [`// ${note}`, '', `export const OISP_VERSION = '${events.oisp_version}';`, '', '/** Event types by name. */', 'export const EventType = {'];
   for (const e of events.event) out.push(`  /** ${e.doc} */`, `  ${e.name}: '${e.type}',`);
   out.push('} as const;', 'export type EventTypeName = (typeof EventType)[keyof typeof EventType];');
-  for (const e of events.enum) out.push('', `/** Values of the closed enum ${e.name}. */`, `export type ${pascal(e.name)} =`, `${e.values.map((v) => `  | '${v}'`).join('\n')};`);
+  for (const e of events.enum)
+    out.push('', `/** Values of the closed enum ${e.name}. */`, `export type ${pascal(e.name)} =`, `${e.values.map((v) => `  | '${v}'`).join('\n')};`);
   return `${out.join('\n')}\n`;
 }
 
 function reference() {
-  const out = ['# Records', '', `<!-- ${note} -->`, '', `Layout version ${records.layout_version}. Little endian, no implicit padding. Times are CLOCK_BOOTTIME nanoseconds, lengths are bytes.`];
+  const out = [
+    '# Records',
+    '',
+    `<!-- ${note} -->`,
+    '',
+    `Layout version ${records.layout_version}. Little endian, no implicit padding. Times are CLOCK_BOOTTIME nanoseconds, lengths are bytes.`,
+  ];
   for (const s of structs.values()) {
     out.push('', `## ${s.name}`, '', `${s.doc} ${s.size} bytes.`, '', '| offset | field | type | meaning |', '|---|---|---|---|');
     for (const f of s.fields) out.push(`| ${f.offset} | ${f.name} | ${f.type}${f.array ? `[${f.size}]` : ''} | ${f.doc ?? ''} |`);

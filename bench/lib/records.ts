@@ -38,7 +38,7 @@ const LINES = [
   'When a command fails, show its output and say what you will try next. Do not repeat it unchanged.',
   '```ts',
   'export async function load(path: string, limit = 100): Promise<Row[]> {',
-  '\tconst response = await fetch(`${base}/rows?path=${path}&limit=${limit}`, { headers: { accept: "application/json" } });',
+  '\tconst response = await fetch(base + "/rows?path=" + path + "&limit=" + limit, { headers: { accept: "application/json" } });',
   '\tif (!response.ok) throw new Error("cannot load " + path + ": " + response.status);',
   '\treturn (await response.json()) as Row[];',
   '}',
@@ -65,19 +65,40 @@ function prose(length: number, seed: number): string {
 export function openAiRequest(bytes: number): Buffer {
   const tools = Array.from({ length: 12 }, (_, i) => ({
     type: 'function',
-    function: { name: `tool_${i}`, description: prose(400, i), parameters: { type: 'object', properties: { path: { type: 'string', description: prose(80, i) }, limit: { type: 'integer', minimum: 1 } }, required: ['path'] } },
+    function: {
+      name: `tool_${i}`,
+      description: prose(400, i),
+      parameters: {
+        type: 'object',
+        properties: { path: { type: 'string', description: prose(80, i) }, limit: { type: 'integer', minimum: 1 } },
+        required: ['path'],
+      },
+    },
   }));
   const messages: unknown[] = [{ role: 'system', content: prose(8000, 1) }];
   const body = { model: 'gpt-5', messages, tools, tool_choice: 'auto', temperature: 0.2, stream: true, stream_options: { include_usage: true } };
   for (let i = 0; Buffer.byteLength(JSON.stringify(body)) < bytes; i++) {
-    messages.push({ role: 'user', content: prose(900, i) }, { role: 'assistant', content: prose(1800, i), tool_calls: [{ id: `call_${i}`, type: 'function', function: { name: 'tool_1', arguments: JSON.stringify({ path: `/src/file_${i}.ts`, limit: i }) } }] }, { role: 'tool', tool_call_id: `call_${i}`, content: prose(1200, i) });
+    messages.push(
+      { role: 'user', content: prose(900, i) },
+      {
+        role: 'assistant',
+        content: prose(1800, i),
+        tool_calls: [{ id: `call_${i}`, type: 'function', function: { name: 'tool_1', arguments: JSON.stringify({ path: `/src/file_${i}.ts`, limit: i }) } }],
+      },
+      { role: 'tool', tool_call_id: `call_${i}`, content: prose(1200, i) },
+    );
   }
   return Buffer.from(JSON.stringify(body));
 }
 
 /** Head and body of a POST as one client write. */
 export function httpRequest(path: string, body: Uint8Array): Buffer {
-  return Buffer.concat([Buffer.from(`POST ${path} HTTP/1.1\r\nHost: api.openai.com\r\nContent-Type: application/json\r\nUser-Agent: bench\r\nContent-Length: ${body.length}\r\n\r\n`), body]);
+  return Buffer.concat([
+    Buffer.from(
+      `POST ${path} HTTP/1.1\r\nHost: api.openai.com\r\nContent-Type: application/json\r\nUser-Agent: bench\r\nContent-Length: ${body.length}\r\n\r\n`,
+    ),
+    body,
+  ]);
 }
 
 /** A whole small response, so that the exchange ends. */
@@ -88,7 +109,13 @@ export const SSE_HEAD = Buffer.from('HTTP/1.1 200 OK\r\nContent-Type: text/event
 
 /** JSON of one token of a streamed chat completion. */
 export function sseJson(i: number): string {
-  return JSON.stringify({ id: 'chatcmpl-bench', object: 'chat.completion.chunk', created: 1770000000, model: 'gpt-5', choices: [{ index: 0, delta: { content: ` word${i % 1000}` }, finish_reason: null }] });
+  return JSON.stringify({
+    id: 'chatcmpl-bench',
+    object: 'chat.completion.chunk',
+    created: 1770000000,
+    model: 'gpt-5',
+    choices: [{ index: 0, delta: { content: ` word${i % 1000}` }, finish_reason: null }],
+  });
 }
 
 /** The same as a server-sent event in chunked framing: what one TLS read gives. */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { AiBench, aiModule, body, end, EVENT_STREAM, requestHead, responseHead, whole } from '../lib/ai-records.js';
+import { AiBench, aiModule, body, EVENT_STREAM, end, requestHead, responseHead, whole } from '../lib/ai-records.js';
 
 const text = fc.string({ unit: fc.constantFrom('a', 'b ', '\n', '"', '\\', 'é', '世', '😀', '\u0007', '</'), maxLength: 40 });
 const args = fc.dictionary(

@@ -39,7 +39,9 @@ const made = (data: Record<string, unknown>): OispEvent => ({
 
 describe('redaction', () => {
   it('never lets a planted key out, whatever stands around it', () => {
-    const planted = fc.tuple(shaped, separator, separator).chain(([secret, before, after]) => around(`text${before || '-'}${secret}${after || '.'}`).map((data) => ({ secret, data })));
+    const planted = fc
+      .tuple(shaped, separator, separator)
+      .chain(([secret, before, after]) => around(`text${before || '-'}${secret}${after || '.'}`).map((data) => ({ secret, data })));
     fc.assert(
       fc.property(planted, ({ secret, data }) => !JSON.stringify(new Redactor().redact(made({ data }), undefined) ?? '').includes(secret)),
       { numRuns: 2000 },

@@ -1,7 +1,7 @@
 // Exchanges of the ai module from first record to last: pairing, loss, limits, expiry, full lanes.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { AiBench, type AiEvent, aiModule, body, end, EVENT_STREAM, type HeadOptions, requestHead, sse, whole } from '../lib/ai-records.js';
+import { AiBench, type AiEvent, aiModule, body, EVENT_STREAM, end, type HeadOptions, requestHead, sse, whole } from '../lib/ai-records.js';
 
 const request = (text: string, extra: Record<string, unknown> = {}) =>
   JSON.stringify({ model: 'gpt-4o', messages: [{ role: 'user', content: text }], ...extra });

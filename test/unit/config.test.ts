@@ -17,7 +17,12 @@ function file(text: string): string {
   return path;
 }
 
-const refused = (message: RegExp, hint?: RegExp) => (error: unknown) => error instanceof HostError && error.code === 'CONFIG' && error.exitCode === 2 && message.test(error.message) && (hint === undefined || hint.test(error.hint ?? ''));
+const refused = (message: RegExp, hint?: RegExp) => (error: unknown) =>
+  error instanceof HostError &&
+  error.code === 'CONFIG' &&
+  error.exitCode === 2 &&
+  message.test(error.message) &&
+  (hint === undefined || hint.test(error.hint ?? ''));
 
 describe('configuration', () => {
   it('has a default for every setting', () => {

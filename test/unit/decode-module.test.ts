@@ -85,27 +85,42 @@ describe('a decoder module', () => {
 
   it('that asks for more memory than it may have gets none', () => {
     const grow = '(if (result i32) (i32.eq (memory.grow (i32.const 64)) (i32.const -1)) (then (i32.const -1)) (else (i32.const 0)))';
-    assert.throws(() => new DecoderModule(compileDecoder(wasm({ process: grow })), LIMITS).process(batch, ignore), (error: DecoderError) => error.code === 'rejected');
+    assert.throws(
+      () => new DecoderModule(compileDecoder(wasm({ process: grow })), LIMITS).process(batch, ignore),
+      (error: DecoderError) => error.code === 'rejected',
+    );
   });
 
   it('that lies about the length of its output is stopped', () => {
     const module = new DecoderModule(compileDecoder(wasm({ outLength: '(i32.const 2000000000)' })), LIMITS);
-    assert.throws(() => module.process(batch, ignore), (error: DecoderError) => error.code === 'trap' && /claims 2000000000 bytes/.test(error.message));
+    assert.throws(
+      () => module.process(batch, ignore),
+      (error: DecoderError) => error.code === 'trap' && /claims 2000000000 bytes/.test(error.message),
+    );
   });
 
   it('that neither consumes nor gives anything is stopped, not waited for', () => {
     const module = new DecoderModule(compileDecoder(wasm({ consumed: '(i32.const 0)' })), LIMITS);
-    assert.throws(() => module.process(batch, ignore), (error: DecoderError) => error.code === 'trap' && /without input consumed/.test(error.message));
+    assert.throws(
+      () => module.process(batch, ignore),
+      (error: DecoderError) => error.code === 'trap' && /without input consumed/.test(error.message),
+    );
   });
 
   it('that traps says so', () => {
     const module = new DecoderModule(compileDecoder(wasm({ process: 'unreachable' })), LIMITS);
-    assert.throws(() => module.process(batch, ignore), (error: DecoderError) => error.code === 'trap');
+    assert.throws(
+      () => module.process(batch, ignore),
+      (error: DecoderError) => error.code === 'trap',
+    );
   });
 
   it('is given no batch longer than its in buffer', () => {
     const module = new DecoderModule(compileDecoder(wasm()), LIMITS);
-    assert.throws(() => module.process(new Uint8Array(5000), ignore), (error: DecoderError) => error.code === 'rejected');
+    assert.throws(
+      () => module.process(new Uint8Array(5000), ignore),
+      (error: DecoderError) => error.code === 'rejected',
+    );
   });
 });
 

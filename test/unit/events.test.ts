@@ -1,8 +1,8 @@
 // Tests event ids, wall times, the process table and the links between events.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { eventId, wallTime } from '../../host/src/events/event-id.js';
 import type { OispEvent, ShardEvent } from '../../host/src/events/event.js';
+import { eventId, wallTime } from '../../host/src/events/event-id.js';
 import type { ProcessStart } from '../../host/src/events/raw-event.js';
 import { EventType } from '../../host/src/gen/events.js';
 import { ProcHow } from '../../host/src/gen/records.js';
@@ -54,7 +54,10 @@ describe('the process table', () => {
     assert.equal(told?.exe, '/bin/p3');
     assert.equal(told?.cmdline, 'p3 x');
     assert.deepEqual(told?.parent, { pid: 2, exe: '/bin/p2', name: 'p2', cmdline: 'p2 x' });
-    assert.deepEqual(told?.ancestors?.map(({ pid }) => pid), [2, 1]);
+    assert.deepEqual(
+      told?.ancestors?.map(({ pid }) => pid),
+      [2, 1],
+    );
   });
   it('gives a forked process what its parent had', () => {
     const table = new ProcessTable();
@@ -96,7 +99,13 @@ describe('the process table', () => {
 
 it('container ids are read from what Docker, containerd, CRI-O and Podman write', () => {
   const id = '0123456789abcdef'.repeat(4);
-  for (const path of [`/docker/${id}`, `/system.slice/docker-${id}.scope`, `/kubepods.slice/kubepods-pod1.slice/cri-containerd-${id}.scope`, `/crio-${id}.scope/container`, `/user.slice/libpod-${id}.scope`]) {
+  for (const path of [
+    `/docker/${id}`,
+    `/system.slice/docker-${id}.scope`,
+    `/kubepods.slice/kubepods-pod1.slice/cri-containerd-${id}.scope`,
+    `/crio-${id}.scope/container`,
+    `/user.slice/libpod-${id}.scope`,
+  ]) {
     assert.equal(containerId(path), id, path);
   }
   assert.equal(containerId('/user.slice/user-0.slice/session-1.scope'), undefined);
@@ -108,7 +117,8 @@ describe('correlation', () => {
     const correlator = new Correlator();
     correlator.add(made(EventType.ai_request, 'q', 'c:0'));
     assert.deepEqual(correlator.add(made(EventType.ai_response, 'r', 'c:0')).related_events, [{ event_id: 'q', relationship: 'parent' }]);
-    for (const id of ['t1', 't2']) assert.deepEqual(correlator.add(made(EventType.tool_call, id, 'c:0')).related_events, [{ event_id: 'r', relationship: 'caused_by' }]);
+    for (const id of ['t1', 't2'])
+      assert.deepEqual(correlator.add(made(EventType.tool_call, id, 'c:0')).related_events, [{ event_id: 'r', relationship: 'caused_by' }]);
     assert.equal(correlator.counters().linked, 3);
   });
   it('does not link across exchanges, and forgets the oldest at its bound', () => {

@@ -33,14 +33,20 @@ describe('the jsonl sink', () => {
       await sink.close();
       assert.deepEqual([sink.stats().written, sink.stats().dropped], [2, 0]);
     }
-    const ids = readFileSync(path, 'utf8').trimEnd().split('\n').map((line) => (JSON.parse(line) as OispEvent).event_id);
+    const ids = readFileSync(path, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as OispEvent).event_id);
     assert.deepEqual(ids, ['1', '1b', '2', '2b']);
     assert.equal(statSync(path).mode & 0o777, 0o600);
   });
 
   it('refuses at open what cannot be written, and says what to do', async () => {
     for (const path of [join(folder, 'no', 'such', 'x.jsonl'), folder]) {
-      await assert.rejects(new JsonlSink(path).open(), (error: unknown) => error instanceof HostError && error.code === 'OUTPUT' && error.message.includes(path) && error.hint !== undefined);
+      await assert.rejects(
+        new JsonlSink(path).open(),
+        (error: unknown) => error instanceof HostError && error.code === 'OUTPUT' && error.message.includes(path) && error.hint !== undefined,
+      );
     }
   });
 

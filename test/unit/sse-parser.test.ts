@@ -1,7 +1,7 @@
 // The server-sent events parser of the decoders, seen through the text of a streamed answer.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { aiModule, body, end, EVENT_STREAM, AiBench, responseHead, streamed, whole } from '../lib/ai-records.js';
+import { AiBench, aiModule, body, EVENT_STREAM, end, responseHead, streamed, whole } from '../lib/ai-records.js';
 
 const module = aiModule();
 const delta = (content: string) => JSON.stringify({ object: 'chat.completion.chunk', choices: [{ index: 0, delta: { content } }] });

@@ -5,8 +5,8 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { pack, unpackMultiple } from 'msgpackr';
 import { paths } from '../../host/src/config/paths.js';
-import { loadDecoder } from '../../host/src/decode/load.js';
 import { DecoderModule } from '../../host/src/decode/decoder-module.js';
+import { loadDecoder } from '../../host/src/decode/load.js';
 import { DecodeWorker } from '../../host/src/decode/worker.js';
 import type { ProcessEnd, ProcessStart, RawEvent } from '../../host/src/events/raw-event.js';
 import { Kind, PathFlag, ProcHow, RecHeaderOffset, SysExecOffset, SysExitOffset, SysForkOffset } from '../../host/src/gen/records.js';
@@ -16,7 +16,11 @@ const LIMITS = { inBytes: 1 << 20, outBytes: 1 << 20, maxConnections: 16, memory
 
 function decode(...records: Uint8Array[]) {
   const out = { events: [] as RawEvent[], starts: [] as ProcessStart[], ends: [] as ProcessEnd[] };
-  new DecodeWorker([decoder]).process(Buffer.concat(records), { event: (event) => out.events.push(event), processStart: (start) => out.starts.push(start), processEnd: (end) => out.ends.push(end) });
+  new DecodeWorker([decoder]).process(Buffer.concat(records), {
+    event: (event) => out.events.push(event),
+    processStart: (start) => out.starts.push(start),
+    processEnd: (end) => out.ends.push(end),
+  });
   return out;
 }
 
@@ -46,7 +50,10 @@ interface Exec {
 function exec({ exe = [], cwd = [], cgroup = [], args = '', argsTotal = args.length, flags = 0 }: Exec): Uint8Array {
   const record = header(Buffer.alloc(SysExecOffset.args + args.length), Kind.sys_exec);
   const put = (parts: string[], at: number, lengthAt: number) => {
-    const text = [...parts].reverse().map((part) => `${part}\0`).join('');
+    const text = [...parts]
+      .reverse()
+      .map((part) => `${part}\0`)
+      .join('');
     record.write(text, at);
     record.writeUInt32LE(Buffer.byteLength(text), lengthAt);
   };
@@ -77,7 +84,10 @@ describe('sys.exec', () => {
     assert.equal(events[0]?.type, 'process.exec');
     assert.equal(events[0]?.origin.length, SysExecOffset.exe);
     const [start] = starts;
-    assert.deepEqual([start?.how, start?.tgid, start?.ppid, start?.startNs, start?.uid, start?.gid, start?.comm, start?.cgroup], [ProcHow.exec, 42, 7, 5_000_000_000n, 1000, 1001, 'thread-name', '/user.slice']);
+    assert.deepEqual(
+      [start?.how, start?.tgid, start?.ppid, start?.startNs, start?.uid, start?.gid, start?.comm, start?.cgroup],
+      [ProcHow.exec, 42, 7, 5_000_000_000n, 1000, 1001, 'thread-name', '/user.slice'],
+    );
   });
   it('says what was cut', () => {
     const { events } = decode(exec({ exe: ['x'], args: 'a\0bc', argsTotal: 5000, flags: PathFlag.args_cut | PathFlag.cwd_cut, cwd: ['deep', 'er'] }));
@@ -91,17 +101,24 @@ describe('sys.exec', () => {
     assert.equal(starts[0]?.exe, null);
     assert.equal(events[0]?.data['exe'], 'thread-name');
   });
-  it('replaces what is not UTF-8', () => assert.deepEqual(decode(exec({ exe: ['x'], args: '\xff\xfe\0ok\0' })).events[0]?.data['args'], ['\ufffd\ufffd', 'ok']));
+  it('replaces what is not UTF-8', () =>
+    assert.deepEqual(decode(exec({ exe: ['x'], args: '\xff\xfe\0ok\0' })).events[0]?.data['args'], ['\ufffd\ufffd', 'ok']));
 });
 
 describe('sys.exit', () => {
   it('tells an exit code, times and memory', () => {
     const { events, ends } = decode(exit(7 << 8));
-    assert.deepEqual({ ...events[0]?.data }, { exit_code: 7, termination_type: 'normal', runtime_ms: 4000, cpu_user_ms: 12, cpu_system_ms: 3, max_rss_kb: 2048 });
+    assert.deepEqual(
+      { ...events[0]?.data },
+      { exit_code: 7, termination_type: 'normal', runtime_ms: 4000, cpu_user_ms: 12, cpu_system_ms: 3, max_rss_kb: 2048 },
+    );
     assert.equal(ends[0]?.tgid, 42);
   });
   it('tells the signal and whether there was a core dump', () => {
-    assert.deepEqual(['signal', 'signal_name', 'termination_type', 'exit_code'].map((key) => decode(exit(15)).events[0]?.data[key]), [15, 'SIGTERM', 'signaled', 143]);
+    assert.deepEqual(
+      ['signal', 'signal_name', 'termination_type', 'exit_code'].map((key) => decode(exit(15)).events[0]?.data[key]),
+      [15, 'SIGTERM', 'signaled', 143],
+    );
     assert.equal(decode(exit(11 | 0x80)).events[0]?.data['termination_type'], 'coredump');
     assert.equal(decode(exit(40)).events[0]?.data['signal_name'], 'SIGRT');
   });
@@ -113,12 +130,18 @@ it('sys.fork makes a table entry that names its parent', () => {
   record.writeBigUInt64LE(8n, SysForkOffset.child_start_ns);
   const { starts, events } = decode(pack([Kind.sys_fork, record]));
   assert.equal(events.length, 0);
-  assert.deepEqual([starts[0]?.how, starts[0]?.tgid, starts[0]?.ppid, starts[0]?.startNs, starts[0]?.parentStartNs, starts[0]?.exe], [ProcHow.fork, 77, 42, 8n, 5_000_000_000n, null]);
+  assert.deepEqual(
+    [starts[0]?.how, starts[0]?.tgid, starts[0]?.ppid, starts[0]?.startNs, starts[0]?.parentStartNs, starts[0]?.exe],
+    [ProcHow.fork, 77, 42, 8n, 5_000_000_000n, null],
+  );
 });
 
 it('sys.proc makes a table entry', () => {
   const { starts } = decode(pack([Kind.sys_proc, 5, 1, 1234567890123n, 0, 0, 'c', '/bin/c', ['c', '-v'], null, '/']));
-  assert.deepEqual([starts[0]?.how, starts[0]?.tgid, starts[0]?.startNs, starts[0]?.exe, starts[0]?.args, starts[0]?.cwd], [ProcHow.snapshot, 5, 1234567890123n, '/bin/c', ['c', '-v'], null]);
+  assert.deepEqual(
+    [starts[0]?.how, starts[0]?.tgid, starts[0]?.startNs, starts[0]?.exe, starts[0]?.args, starts[0]?.cwd],
+    [ProcHow.snapshot, 5, 1234567890123n, '/bin/c', ['c', '-v'], null],
+  );
 });
 
 it('records too short for their kind are counted, and whatever the bytes, nothing traps', () => {

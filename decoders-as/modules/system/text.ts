@@ -22,8 +22,14 @@ export class PathText {
     const length = this.length - start;
     const from = this.at + start;
     return (
-      same(from, length, 'sh') || same(from, length, 'bash') || same(from, length, 'dash') || same(from, length, 'zsh') ||
-      same(from, length, 'fish') || same(from, length, 'ksh') || same(from, length, 'ash') || same(from, length, 'tcsh')
+      same(from, length, 'sh') ||
+      same(from, length, 'bash') ||
+      same(from, length, 'dash') ||
+      same(from, length, 'zsh') ||
+      same(from, length, 'fish') ||
+      same(from, length, 'ksh') ||
+      same(from, length, 'ash') ||
+      same(from, length, 'tcsh')
     );
   }
 }

@@ -20,9 +20,13 @@ export async function check(flags: { json?: boolean }): Promise<number> {
     out.write(`${paint(out, style, text.padEnd(4))}  ${name.padEnd(18)} ${detail}\n${hint === undefined || status === 'ok' ? '' : `      ${hint}\n`}`);
   }
   if (result.files.length) {
-    out.write(`\n${paint(out, 'bold', 'TLS libraries')}\n${table(result.files.map((file) => [`  ${file.path}`, file.family, functionsText(file.functions)]))}\n`);
+    out.write(
+      `\n${paint(out, 'bold', 'TLS libraries')}\n${table(result.files.map((file) => [`  ${file.path}`, file.family, functionsText(file.functions)]))}\n`,
+    );
   }
-  const verdict = { ok: 'capture will work', permission: 'capture needs more privileges', unsupported: 'capture is not possible on this kernel' }[result.verdict];
+  const verdict = { ok: 'capture will work', permission: 'capture needs more privileges', unsupported: 'capture is not possible on this kernel' }[
+    result.verdict
+  ];
   out.write(`\n${paint(out, result.verdict === 'ok' ? 'green' : 'red', verdict)}\n`);
   return EXITS[result.verdict];
 }

@@ -27,7 +27,8 @@ const NO_HOST: HostContext = { hostname: 'unknown', deviceId: 'unknown', osVersi
 
 /** @returns the exit code. */
 export async function decode(flags: DecodeFlags): Promise<number> {
-  if (flags.request === undefined && flags.response === undefined) throw new HostError('USAGE', 'nothing to decode', 'Name a file with --request, --response or both.');
+  if (flags.request === undefined && flags.response === undefined)
+    throw new HostError('USAGE', 'nothing to decode', 'Name a file with --request, --response or both.');
   const decoders = loadDecoders(paths.decoders);
   const { stage } = flags;
   if (stage !== undefined && !decoders.some(({ name }) => name === stage)) {
@@ -54,7 +55,13 @@ export async function decode(flags: DecodeFlags): Promise<number> {
     lines = [];
   };
   const { request, response, authority, chunk = MAX_CHUNK, gap: gaps = [] } = flags;
-  const options = { chunk, gaps, ...(request !== undefined && { request }), ...(response !== undefined && { response }), ...(authority !== undefined && { authority }) };
+  const options = {
+    chunk,
+    gaps,
+    ...(request !== undefined && { request }),
+    ...(response !== undefined && { response }),
+    ...(authority !== undefined && { authority }),
+  };
   for await (const batch of plaintextBatches(options)) await give(shard.process(batch, 0n));
   await give(shard.flush());
   return sink.stats().dropped > 0 ? 1 : 0;

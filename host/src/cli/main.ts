@@ -71,7 +71,10 @@ function describeDecode(command: Command, done: (code: number) => void): void {
     .option('--authority <host>', 'host the connection was made to, when the bytes do not say it')
     .option('--stage <module>', 'print the records this decoder module made instead of the events')
     .option('--show-secrets', 'with --stage: show credentials in headers as they were sent')
-    .addHelpText('after', `\nExamples:\n  oisp-host decode --request request.bin --response response.bin\n  oisp-host decode --request request.bin --stage http\n${EXIT_CODES}`)
+    .addHelpText(
+      'after',
+      `\nExamples:\n  oisp-host decode --request request.bin --response response.bin\n  oisp-host decode --request request.bin --stage http\n${EXIT_CODES}`,
+    )
     .action(async (flags: DecodeFlags) => done(await decode(flags)));
 }
 

@@ -7,9 +7,37 @@ const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsTyp
 
 /** Names of a record's elements after the kind, in order (schema/decoder-abi.md). */
 const FIELDS: Readonly<Record<number, readonly string[]>> = {
-  [Kind.http_head]: ['connection', 'stream', 'message', 'direction', 'role', 'ts', 'version', 'method', 'target', 'status', 'reason', 'headers', 'origin', 'authority', 'cut'],
+  [Kind.http_head]: [
+    'connection',
+    'stream',
+    'message',
+    'direction',
+    'role',
+    'ts',
+    'version',
+    'method',
+    'target',
+    'status',
+    'reason',
+    'headers',
+    'origin',
+    'authority',
+    'cut',
+  ],
   [Kind.http_body]: ['connection', 'stream', 'message', 'direction', 'ts', 'offset', 'bytes'],
-  [Kind.http_end]: ['connection', 'stream', 'message', 'direction', 'ts', 'completeness', 'missing_bytes', 'wire_bytes', 'body_bytes', 'error', 'first_body_ts'],
+  [Kind.http_end]: [
+    'connection',
+    'stream',
+    'message',
+    'direction',
+    'ts',
+    'completeness',
+    'missing_bytes',
+    'wire_bytes',
+    'body_bytes',
+    'error',
+    'first_body_ts',
+  ],
   [Kind.proc_start]: ['how', 'ts', 'tgid', 'ppid', 'start_ns', 'parent_start_ns', 'uid', 'gid', 'comm', 'exe', 'args', 'cwd', 'cgroup', 'flags'],
   [Kind.proc_end]: ['ts', 'tgid', 'start_ns'],
   [Kind.event]: ['type', 'ts', 'origin', 'connection', 'stream', 'index', 'data', 'meta'],
@@ -18,7 +46,12 @@ const FIELDS: Readonly<Record<number, readonly string[]>> = {
 const VERSIONS: Readonly<Record<number, string>> = { 10: '1.0', 11: '1.1', 20: '2' };
 
 const SHOW: Readonly<Record<string, (value: unknown) => unknown>> = {
-  connection: (value) => (value === null ? null : BigInt(value as number).toString(16).padStart(16, '0')),
+  connection: (value) =>
+    value === null
+      ? null
+      : BigInt(value as number)
+          .toString(16)
+          .padStart(16, '0'),
   message: (value) => (value === 0 ? 'request' : 'response'),
   direction: (value) => DirectionText[value as number] ?? value,
   role: (value) => RoleText[value as number] ?? value,
@@ -64,7 +97,10 @@ function plain(value: unknown): unknown {
 
 function hideSecrets(record: Record<string, unknown>): void {
   if (Array.isArray(record['headers'])) {
-    record['headers'] = (record['headers'] as [string, string][]).map(([name, value]) => [name, SECRET_HEADERS.test(name) ? `[REDACTED:${Buffer.byteLength(value)} bytes]` : value]);
+    record['headers'] = (record['headers'] as [string, string][]).map(([name, value]) => [
+      name,
+      SECRET_HEADERS.test(name) ? `[REDACTED:${Buffer.byteLength(value)} bytes]` : value,
+    ]);
   }
   const meta = record['meta'] as { auth?: { key?: string } } | undefined;
   if (meta?.auth?.key !== undefined) meta.auth.key = `[REDACTED:${Buffer.byteLength(meta.auth.key)} bytes]`;

@@ -40,7 +40,10 @@ export async function replay(file: string, flags: ReplayFlags): Promise<number> 
     await pipeline.stop();
     const shards = await pool.stats();
     const ledger = makeLedger(source.stats(), pipeline.counts, shards);
-    tellRun({ ledger, source: source.stats(), pipeline: pipeline.counts, correlate: pipeline.correlator.counters(), shards, sink: sink.stats(), recorder: undefined }, flags);
+    tellRun(
+      { ledger, source: source.stats(), pipeline: pipeline.counts, correlate: pipeline.correlator.counters(), shards, sink: sink.stats(), recorder: undefined },
+      flags,
+    );
     if (outcome) throw outcome;
     return sink.stats().dropped > 0 ? 1 : 0;
   } finally {

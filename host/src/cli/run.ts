@@ -33,7 +33,8 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
   const host = await readHostContext();
   const sink = openSink(config, say);
   await sink.open();
-  const recorder = flags.record === undefined ? undefined : await Recorder.open(flags.record, host, config['decode.shards'], { onError: (error) => note(error.message) });
+  const recorder =
+    flags.record === undefined ? undefined : await Recorder.open(flags.record, host, config['decode.shards'], { onError: (error) => note(error.message) });
   if (recorder) say(`recording plaintext, secrets included, to ${flags.record} (mode 0600)`);
   const decoders = loadDecoders(paths.decoders);
   const source = new EbpfSource(sourceOptions(config, command[0]));
@@ -44,12 +45,25 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
     await pool.load();
     const ended = Promise.withResolvers<void>();
     await pipeline.start((error) => (error ? ended.reject(error) : ended.resolve()));
-    say(`capturing ${describeScope(config, command)}; ${source.targets().length} TLS files probed; events go to ${config['output.path'] === '-' ? 'standard output' : config['output.path']}`);
+    say(
+      `capturing ${describeScope(config, command)}; ${source.targets().length} TLS files probed; events go to ${config['output.path'] === '-' ? 'standard output' : config['output.path']}`,
+    );
     exitCode = command.length ? await observe(command, source, host, ended.promise) : await untilSignal(ended.promise);
     await pipeline.stop();
     const shards = await pool.stats();
     const ledger = makeLedger(source.stats(), pipeline.counts, shards);
-    tellRun({ ledger, source: source.stats(), pipeline: pipeline.counts, correlate: pipeline.correlator.counters(), shards, sink: sink.stats(), recorder: recorder?.stats() }, flags);
+    tellRun(
+      {
+        ledger,
+        source: source.stats(),
+        pipeline: pipeline.counts,
+        correlate: pipeline.correlator.counters(),
+        shards,
+        sink: sink.stats(),
+        recorder: recorder?.stats(),
+      },
+      flags,
+    );
     if (sink.stats().dropped > 0 && exitCode === 0) exitCode = 1;
   } finally {
     // Closing twice is harmless: an error on the way must not leave probes or files behind.
@@ -128,7 +142,12 @@ async function untilSignal(ended: Promise<void>): Promise<number> {
 }
 
 /** Runs the command in scope. A terminal's interrupt reaches it directly; a termination signal is passed on. */
-async function observe(command: readonly string[], source: EbpfSource, host: Awaited<ReturnType<typeof readHostContext>>, ended: Promise<void>): Promise<number> {
+async function observe(
+  command: readonly string[],
+  source: EbpfSource,
+  host: Awaited<ReturnType<typeof readHostContext>>,
+  ended: Promise<void>,
+): Promise<number> {
   const observed = new ObservedCommand(command, host);
   const undo = onStopSignals((signal) => {
     if (signal !== 'SIGINT' || !process.stdin.isTTY) observed.signal(signal);

@@ -4,7 +4,15 @@ import { parse, TomlError } from 'smol-toml';
 import { HostError, reasonOf } from '../errors.js';
 import { type Setting, type SettingName, settings } from './settings.js';
 
-type ValueOf<T extends Setting['type']> = T extends 'integer' ? number : T extends 'boolean' ? boolean : T extends 'string' ? string : T extends 'integers' ? readonly number[] : readonly string[];
+type ValueOf<T extends Setting['type']> = T extends 'integer'
+  ? number
+  : T extends 'boolean'
+    ? boolean
+    : T extends 'string'
+      ? string
+      : T extends 'integers'
+        ? readonly number[]
+        : readonly string[];
 
 /** Every setting with its value; checked, so trusted from here on. */
 export type Config = { readonly [Name in SettingName]: ValueOf<(typeof settings)[Name]['type']> };
@@ -40,7 +48,8 @@ function readConfigFile(file: string): Record<string, unknown> {
 function flatten(table: Record<string, unknown>, prefix = ''): Record<string, unknown> {
   const out: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(table)) {
-    if (typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date)) Object.assign(out, flatten(value as Record<string, unknown>, `${prefix}${key}.`));
+    if (typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date))
+      Object.assign(out, flatten(value as Record<string, unknown>, `${prefix}${key}.`));
     else out[`${prefix}${key}`] = value;
   }
   return out;

@@ -18,15 +18,39 @@ const MEBI = 1024 * KIBI;
 const powerOfTwo = { test: (value: number) => (value & (value - 1)) === 0, text: 'a power of two' };
 
 export const settings = {
-  'capture.ring_bytes': { type: 'integer', fallback: 8 * MEBI, min: 64 * KIBI, max: 1024 * MEBI, rule: powerOfTwo, doc: 'Size of the kernel ring buffer. Twice as much counts towards the resident memory.' },
-  'capture.batch_bytes': { type: 'integer', fallback: 256 * KIBI, min: 64 * KIBI, max: 768 * KIBI, doc: 'A batch is handed to its shard when it has grown to this size, or when the ring is empty.' },
+  'capture.ring_bytes': {
+    type: 'integer',
+    fallback: 8 * MEBI,
+    min: 64 * KIBI,
+    max: 1024 * MEBI,
+    rule: powerOfTwo,
+    doc: 'Size of the kernel ring buffer. Twice as much counts towards the resident memory.',
+  },
+  'capture.batch_bytes': {
+    type: 'integer',
+    fallback: 256 * KIBI,
+    min: 64 * KIBI,
+    max: 768 * KIBI,
+    doc: 'A batch is handed to its shard when it has grown to this size, or when the ring is empty.',
+  },
   'capture.flush_ms': { type: 'integer', fallback: 20, min: 1, max: 1000, doc: 'Longest time a record waits for its batch to fill while records keep coming.' },
-  'capture.max_in_flight_bytes': { type: 'integer', fallback: 16 * MEBI, min: 2 * MEBI, max: 1024 * MEBI, doc: 'Bytes handed to a shard and not yet done before the reader stops taking from the ring.' },
+  'capture.max_in_flight_bytes': {
+    type: 'integer',
+    fallback: 16 * MEBI,
+    min: 2 * MEBI,
+    max: 1024 * MEBI,
+    doc: 'Bytes handed to a shard and not yet done before the reader stops taking from the ring.',
+  },
   'capture.pids': { type: 'integers', fallback: [], min: 1, max: 4194304, doc: 'Capture only these processes and their descendants. Empty: every process.' },
   'capture.comms': { type: 'strings', fallback: [], doc: 'Capture only threads with these names (at most 15 bytes each). Empty: every process.' },
   'decode.shards': { type: 'integer', fallback: 1, min: 1, max: 64, doc: 'Worker threads that decode.' },
   'output.path': { type: 'string', fallback: '-', doc: 'File that events are appended to, or - for standard output.' },
-  'output.format': { type: 'string', fallback: 'auto', oneOf: ['auto', 'jsonl', 'pretty'], doc: 'jsonl, pretty, or auto: pretty on a terminal, jsonl elsewhere.' },
+  'output.format': {
+    type: 'string',
+    fallback: 'auto',
+    oneOf: ['auto', 'jsonl', 'pretty'],
+    doc: 'jsonl, pretty, or auto: pretty on a terminal, jsonl elsewhere.',
+  },
 } as const satisfies Record<string, Setting>;
 
 export type SettingName = keyof typeof settings;

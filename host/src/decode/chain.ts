@@ -64,7 +64,9 @@ export class Chain {
   ) {
     this.stages = decoders.map((decoder) => this.newStage(decoder));
     for (const stage of this.stages) {
-      stage.next = this.stages.filter((other) => other !== stage && other.manifest.consumes.some((kind) => kind >= FIRST_DECODER_KIND && stage.manifest.produces.includes(kind)));
+      stage.next = this.stages.filter(
+        (other) => other !== stage && other.manifest.consumes.some((kind) => kind >= FIRST_DECODER_KIND && stage.manifest.produces.includes(kind)),
+      );
     }
     this.entries = this.stages.filter((stage) => stage.manifest.consumes.some((kind) => kind < FIRST_DECODER_KIND));
     this.refuseCycles();

@@ -129,7 +129,8 @@ export class DecoderModule {
 
   /** Decodes whole records. Throws `rejected` when the batch is malformed, `trap` when the instance is lost. */
   process(bytes: Uint8Array, sink: LaneSink): void {
-    if (bytes.length > this.limits.inBytes) throw new DecoderError('rejected', `a batch of ${bytes.length} bytes exceeds the in buffer of ${this.limits.inBytes}`);
+    if (bytes.length > this.limits.inBytes)
+      throw new DecoderError('rejected', `a batch of ${bytes.length} bytes exceeds the in buffer of ${this.limits.inBytes}`);
     new Uint8Array(this.memory.buffer, this.inAt, bytes.length).set(bytes);
     let code = this.call('oisp_process', bytes.length);
     for (;;) {

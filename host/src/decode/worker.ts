@@ -66,7 +66,10 @@ export class DecodeWorker {
   }
 }
 
-type Parsed = { kind: typeof Kind.event; value: RawEvent } | { kind: typeof Kind.proc_start; value: ProcessStart } | { kind: typeof Kind.proc_end; value: ProcessEnd };
+type Parsed =
+  | { kind: typeof Kind.event; value: RawEvent }
+  | { kind: typeof Kind.proc_start; value: ProcessStart }
+  | { kind: typeof Kind.proc_end; value: ProcessEnd };
 
 const isMap = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
@@ -115,6 +118,21 @@ function parseStart(record: unknown[]): Parsed | undefined {
   if (!isCount(how) || !isCount(tgid) || !isCount(ppid) || !isCount(uid) || !isCount(gid) || !isCount(flags)) return undefined;
   if (!isText(exe) || !isText(cwd) || !isText(cgroup)) return undefined;
   if (args !== null && !(Array.isArray(args) && args.every((arg) => typeof arg === 'string'))) return undefined;
-  const value: ProcessStart = { how, ts: BigInt(ts), tgid, ppid, startNs: BigInt(startNs), parentStartNs: BigInt(parentStartNs), uid, gid, comm, exe, args, cwd, cgroup, flags };
+  const value: ProcessStart = {
+    how,
+    ts: BigInt(ts),
+    tgid,
+    ppid,
+    startNs: BigInt(startNs),
+    parentStartNs: BigInt(parentStartNs),
+    uid,
+    gid,
+    comm,
+    exe,
+    args,
+    cwd,
+    cgroup,
+    flags,
+  };
   return { kind: Kind.proc_start, value };
 }

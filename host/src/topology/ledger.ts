@@ -35,7 +35,13 @@ export function makeLedger(source: SourceStats, pipeline: PipelineStats, shards:
   const http = (name: string) => shards.reduce((sum, shard) => sum + (shard.modules['http']?.counters[name] ?? 0), 0);
   const stages: LedgerStage[] = [];
   if (source['kernel'] !== undefined) {
-    stages.push(stage('kernel', kernel('seen', 'bytes'), Object.fromEntries(['emitted', 'truncated', 'ring_full', 'fault'].map((bucket) => [bucket, kernel(bucket, 'bytes')]))));
+    stages.push(
+      stage(
+        'kernel',
+        kernel('seen', 'bytes'),
+        Object.fromEntries(['emitted', 'truncated', 'ring_full', 'fault'].map((bucket) => [bucket, kernel(bucket, 'bytes')])),
+      ),
+    );
     stages.push(stage('ring', kernel('emitted', 'bytes'), { read: numberAt(source, 'ring', 'payload_bytes') }));
     stages.push(stage('batches', numberAt(source, 'ring', 'payload_bytes'), { handed_over: pipeline.payload_bytes }));
   }
@@ -45,7 +51,13 @@ export function makeLedger(source: SourceStats, pipeline: PipelineStats, shards:
   const trapped = traps > 0 ? pipeline.payload_bytes - pipeline.failed_bytes - decoded : 0;
   stages.push(stage('shards', pipeline.payload_bytes, { decoder: decoded, failed: pipeline.failed_bytes, decoder_trap: trapped }));
   stages.push(stage('decoder', decoded, Object.fromEntries(DECODE_BUCKETS.map((bucket) => [bucket, http(bucket)]))));
-  const lost = { ring_full: kernel('ring_full', 'bytes'), fault: kernel('fault', 'bytes'), truncated: kernel('truncated', 'bytes'), shard_failed: pipeline.failed_bytes, decoder_trap: trapped };
+  const lost = {
+    ring_full: kernel('ring_full', 'bytes'),
+    fault: kernel('fault', 'bytes'),
+    truncated: kernel('truncated', 'bytes'),
+    shard_failed: pipeline.failed_bytes,
+    decoder_trap: trapped,
+  };
   return { stages, lost, unseen_calls: kernel('frame_lost', 'calls') + kernel('conn_lost', 'calls'), balanced: stages.every(({ balanced }) => balanced) };
 }
 

@@ -23,7 +23,17 @@ export class ShardPool {
     const filename = new URL('./shard-entry.js', import.meta.url).href;
     this.pools = Array.from(
       { length: options.shards },
-      () => new Piscina<ShardTask, ShardAnswer>({ filename, minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 4, stricterFIFO: true, maxQueue: MAX_QUEUE, idleTimeout: Number.POSITIVE_INFINITY, atomics: 'sync' }),
+      () =>
+        new Piscina<ShardTask, ShardAnswer>({
+          filename,
+          minThreads: 1,
+          maxThreads: 1,
+          concurrentTasksPerWorker: 4,
+          stricterFIFO: true,
+          maxQueue: MAX_QUEUE,
+          idleTimeout: Number.POSITIVE_INFINITY,
+          atomics: 'sync',
+        }),
     );
   }
 

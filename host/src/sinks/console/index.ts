@@ -68,7 +68,9 @@ export class ConsoleSink implements Sink {
     });
   }
 
-  stopping(): void {}
+  stopping(): void {
+    // Nothing is retried here, so nothing could hang.
+  }
 
   async close(): Promise<void> {
     if (this.stream !== process.stdout) await new Promise<void>((resolve) => this.stream.end(() => resolve()));
@@ -114,6 +116,9 @@ function describe(event: OispEvent): string {
 /** Control characters are shown as spaces: captured text must not drive the terminal. */
 function oneLine(value: unknown): string {
   if (typeof value !== 'string') return '';
-  const flat = value.slice(0, CONTENT_WIDTH * 4).replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, ' ').trim();
+  const flat = value
+    .slice(0, CONTENT_WIDTH * 4)
+    .replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, ' ')
+    .trim();
   return flat.length > CONTENT_WIDTH ? `${flat.slice(0, CONTENT_WIDTH - 1)}…` : flat;
 }

@@ -40,7 +40,12 @@ export class JsonlSink implements Sink {
     } catch (error) {
       await this.file?.close();
       this.file = undefined;
-      throw new HostError('OUTPUT', `cannot write events to ${this.path}: ${reasonOf(error)}`, 'Name a file in a writable folder with free space with --output, or - for standard output.', { cause: error });
+      throw new HostError(
+        'OUTPUT',
+        `cannot write events to ${this.path}: ${reasonOf(error)}`,
+        'Name a file in a writable folder with free space with --output, or - for standard output.',
+        { cause: error },
+      );
     }
   }
 

@@ -98,7 +98,7 @@ export class Enricher {
 
   private ext(raw: RawEvent): Record<string, unknown> {
     const { meta } = raw;
-    
+
     return {
       ...this.identities[raw.decoder],
       shard: this.options.shard,
@@ -128,7 +128,7 @@ function readOrigin(bytes: Uint8Array): Origin | undefined {
     gid: view.getUint32(RecHeaderOffset.gid, true),
     startNs: view.getBigUint64(RecHeaderOffset.start_ns, true),
     comm: Buffer.from(end < 0 ? comm : comm.subarray(0, end)).toString('utf8'),
-    func: kind === Kind.tls_data && bytes.length >= TlsDataOffset.SIZE ? bytes[TlsDataOffset.func] ?? 0 : 0,
+    func: kind === Kind.tls_data && bytes.length >= TlsDataOffset.SIZE ? (bytes[TlsDataOffset.func] ?? 0) : 0,
   };
 }
 

@@ -83,7 +83,7 @@ const AUTH_TYPES: Readonly<Record<string, AuthType>> = {
 
 function authInfo({ scheme, key }: AuthSeen): Record<string, unknown> {
   const jwt = key?.startsWith('eyJ') ?? false;
-  const type: AuthType = jwt || key?.startsWith('sk-ant-oat') ? 'oauth' : AUTH_TYPES[scheme] ?? 'unknown';
+  const type: AuthType = jwt || key?.startsWith('sk-ant-oat') ? 'oauth' : (AUTH_TYPES[scheme] ?? 'unknown');
   if (key === undefined) return { type };
   const digest = createHash('sha256').update(key).digest('hex');
   const prefix = key.length > SHORT_KEY && /^[a-z]{2,4}[-_]/.test(key) ? key.slice(0, KEY_PREFIX_LENGTH) : undefined;

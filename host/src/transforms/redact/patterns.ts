@@ -29,12 +29,14 @@ export const SECRET_PATTERNS: readonly SecretPattern[] = [
   { kind: 'jwt', source: 'eyJ[A-Za-z0-9_-]{8,}\\.eyJ[A-Za-z0-9_-]{8,}\\.[A-Za-z0-9_-]{8,}' },
   {
     kind: 'header',
-    source: '(?<keep>(?<![a-z0-9])(?:(?:proxy-)?authorization|x-api-key|api-key|x-goog-api-key)["\']?[ ]{0,4}[:=][ ]{0,4}["\']?(?:(?:bearer|basic|token|apikey)[ ]{1,4})?)(?!\\[REDACTED)[^\\s"\'\\\\,;]{8,}',
+    source:
+      '(?<keep>(?<![a-z0-9])(?:(?:proxy-)?authorization|x-api-key|api-key|x-goog-api-key)["\']?[ ]{0,4}[:=][ ]{0,4}["\']?(?:(?:bearer|basic|token|apikey)[ ]{1,4})?)(?!\\[REDACTED)[^\\s"\'\\\\,;]{8,}',
     flags: 'gi',
   },
   {
     kind: 'cookie',
-    source: '(?<keep>(?<![a-z0-9])(?:set-)?cookie["\']?[ ]{0,4}[:=][ ]{0,4}["\']?)(?!\\[REDACTED)(?:[^\\s=;"\'\\\\]{1,128}=[^;\\r\\n"\'\\\\]{0,8192};?[ ]?){1,256}',
+    source:
+      '(?<keep>(?<![a-z0-9])(?:set-)?cookie["\']?[ ]{0,4}[:=][ ]{0,4}["\']?)(?!\\[REDACTED)(?:[^\\s=;"\'\\\\]{1,128}=[^;\\r\\n"\'\\\\]{0,8192};?[ ]?){1,256}',
     flags: 'gi',
   },
   { kind: 'bearer', source: '(?<keep>(?<![A-Za-z0-9])[Bb]earer[ ]{1,4})(?!\\[REDACTED)[A-Za-z0-9._~+/=-]{12,}' },
@@ -43,6 +45,7 @@ export const SECRET_PATTERNS: readonly SecretPattern[] = [
   { kind: 'query', source: '(?<keep>[?&](?:key|api_key|apikey|api-key|access_token|token|sig|signature)=)(?!\\[REDACTED)[^&\\s"\'#]{8,}' },
   {
     kind: 'assignment',
-    source: '(?<keep>(?:API_KEY|APIKEY|api_key|SECRET|PASSWORD|PASSWD|password|ACCESS_TOKEN|AUTH_TOKEN|_TOKEN)["\']?[ ]{0,2}[=:][ ]{0,2}["\']?)(?!\\[REDACTED)[^\\s"\'\\\\&;,)}\\]]{8,}',
+    source:
+      '(?<keep>(?:API_KEY|APIKEY|api_key|SECRET|PASSWORD|PASSWD|password|ACCESS_TOKEN|AUTH_TOKEN|_TOKEN)["\']?[ ]{0,2}[=:][ ]{0,2}["\']?)(?!\\[REDACTED)[^\\s"\'\\\\&;,)}\\]]{8,}',
   },
 ];

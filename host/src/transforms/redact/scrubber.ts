@@ -3,6 +3,8 @@ import { SECRET_PATTERNS } from './patterns.js';
 
 /** Shorter values are not scrubbed by value: they would hit ordinary words. */
 const MIN_KNOWN_LENGTH = 8;
+/** No pattern matches less text than this (`cookie:a=`). */
+const SHORTEST_MATCH = 9;
 
 /**
  * One expression each, not one of all: each begins with letters that are rare in text, which the engine skips to quickly; a common one
@@ -29,11 +31,15 @@ export class Scrubber {
       this.count('known_key', parts.length - 1);
       out = parts.join('[REDACTED:known_key]');
     }
+    if (out.length < SHORTEST_MATCH) return out;
     for (const { kind, expression } of PATTERNS) {
+      // A global expression keeps its place after a match, and is back at the start after none.
+      if (!expression.test(out)) continue;
+      expression.lastIndex = 0;
       out = out.replace(expression, (...args) => {
         this.count(kind, 1);
         const groups = args.at(-1) as { keep?: string } | undefined;
-        const keep = typeof groups === 'object' ? groups.keep ?? '' : '';
+        const keep = typeof groups === 'object' ? (groups.keep ?? '') : '';
         return `${keep}[REDACTED:${kind}]`;
       });
     }
