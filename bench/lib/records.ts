@@ -1,32 +1,16 @@
 // Makes the records and bodies that the benches decode; all of it deterministic, none of it recorded from anybody.
-import { Packr } from 'msgpackr';
-import { Direction, Kind, RecHeaderOffset, TLS_CHUNK, TlsCloseOffset, TlsDataOffset, TlsFlag } from '../../host/src/gen/records.js';
+import { Kind, TLS_CHUNK, TlsCloseOffset, TlsDataOffset } from '../../host/src/gen/records.js';
+import { RECORD_AT, tlsCloseRecord, tlsDataRecord } from '../../host/src/sources/plaintext/kernel-records.js';
 
-const packr = new Packr({ useRecords: false });
-
-/** One tls.data record, as it lies in a batch. */
-export function tlsData(direction: 'read' | 'write', offset: number, payload: Uint8Array, ssl = 1): Uint8Array {
-  const record = Buffer.alloc(TlsDataOffset.SIZE + payload.length);
-  record.writeUInt16LE(Kind.tls_data, RecHeaderOffset.kind);
-  record.writeUInt32LE(record.length, RecHeaderOffset.size);
-  record.writeBigUInt64LE(1_000_000_000n, RecHeaderOffset.ts_ns);
-  record.writeUInt32LE(4711, RecHeaderOffset.tgid);
-  record.writeUInt32LE(4711, RecHeaderOffset.tid);
-  record.writeBigUInt64LE(BigInt(ssl), TlsDataOffset.ssl);
-  record.writeBigUInt64LE(1n, TlsDataOffset.generation);
-  record.writeBigUInt64LE(BigInt(offset), TlsDataOffset.offset);
-  record.writeUInt32LE(payload.length, TlsDataOffset.call_len);
-  record.writeUInt32LE(payload.length, TlsDataOffset.len);
-  record[TlsDataOffset.direction] = Direction[direction];
-  record[TlsDataOffset.flags] = TlsFlag.first | TlsFlag.last;
-  record.set(payload, TlsDataOffset.SIZE);
-  return packr.pack([Kind.tls_data, record]);
-}
+const CONNECTION = { tgid: 4711, ssl: 1, generation: 1 };
+const TS_NS = 1_000_000_000;
 
 /** A stream cut into records of the size the kernel makes. */
-export function stream(direction: 'read' | 'write', bytes: Uint8Array, offset = 0, ssl = 1): Uint8Array[] {
+function stream(direction: 'read' | 'write', bytes: Uint8Array, offset = 0): Uint8Array[] {
   const out: Uint8Array[] = [];
-  for (let at = 0; at < bytes.length; at += TLS_CHUNK) out.push(tlsData(direction, offset + at, bytes.subarray(at, at + TLS_CHUNK), ssl));
+  for (let at = 0; at < bytes.length; at += TLS_CHUNK) {
+    out.push(tlsDataRecord({ ...CONNECTION, direction, offset: offset + at, payload: bytes.subarray(at, at + TLS_CHUNK), ts: TS_NS }));
+  }
   return out;
 }
 
@@ -127,20 +111,6 @@ export function sseChunk(i: number): Buffer {
 /** The end of such a stream. */
 export const SSE_END = Buffer.from('e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n');
 
-/** A stream's end. */
-export function tlsClose(readBytes: number, writeBytes: number, ssl = 1): Uint8Array {
-  const record = Buffer.alloc(TlsCloseOffset.SIZE);
-  record.writeUInt16LE(Kind.tls_close, RecHeaderOffset.kind);
-  record.writeUInt32LE(record.length, RecHeaderOffset.size);
-  record.writeBigUInt64LE(1_000_000_000n, RecHeaderOffset.ts_ns);
-  record.writeUInt32LE(4711, RecHeaderOffset.tgid);
-  record.writeBigUInt64LE(BigInt(ssl), TlsCloseOffset.ssl);
-  record.writeBigUInt64LE(1n, TlsCloseOffset.generation);
-  record.writeBigUInt64LE(BigInt(readBytes), TlsCloseOffset.read_bytes);
-  record.writeBigUInt64LE(BigInt(writeBytes), TlsCloseOffset.write_bytes);
-  return packr.pack([Kind.tls_close, record]);
-}
-
 /** A whole connection as batches, which can be decoded again and again as a new one: next() changes its generation in place. */
 export class Connection {
   readonly batches: Uint8Array<ArrayBuffer>[] = [];
@@ -155,7 +125,7 @@ export class Connection {
       records.push(...stream('read', read, offset));
       offset += read.length;
     }
-    records.push(tlsClose(offset, request.length));
+    records.push(tlsCloseRecord(CONNECTION, offset, request.length, TS_NS));
     let held: Uint8Array[] = [];
     let length = 0;
     for (const record of records) {
@@ -181,10 +151,8 @@ export class Connection {
     const view = new DataView(batch.buffer);
     let at = 0;
     for (const record of records) {
-      // The record ends with its struct and payload; the msgpack head before it has one of three lengths.
-      const kind = record[1] as number;
-      const headLength = record[2] === 0xc4 ? 4 : record[2] === 0xc5 ? 5 : 7;
-      this.generations.push({ view, at: at + headLength + (kind === Kind.tls_close ? TlsCloseOffset.generation : TlsDataOffset.generation) });
+      const generation = record[1] === Kind.tls_close ? TlsCloseOffset.generation : TlsDataOffset.generation;
+      this.generations.push({ view, at: at + RECORD_AT + generation });
       at += record.length;
     }
     this.batches.push(batch);

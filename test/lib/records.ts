@@ -2,10 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { pack, Unpackr } from 'msgpackr';
 import { compileDecoder, type DecoderLimits, DecoderModule } from '../../host/src/decode/decoder-module.js';
-import { Direction, Kind, TlsFlag } from '../../host/src/gen/records.js';
-
-const REC_HEADER = 56;
-const TLS_DATA = 96;
+import { Kind, ProbeFunc, RecHeaderOffset, SysExitOffset, TlsDataOffset, TlsFlag } from '../../host/src/gen/records.js';
+import { framed, RECORD_AT, tlsCloseRecord, tlsDataRecord, withHeader } from '../../host/src/sources/plaintext/kernel-records.js';
 
 export type Side = 'read' | 'write';
 
@@ -16,30 +14,6 @@ export interface ConnName {
 }
 
 export const CONN: ConnName = { tgid: 4242, ssl: 0x7f00_1000, generation: 77 };
-
-function recHeader(kind: number, size: number, ts: number, tgid: number): Buffer {
-  const at = Buffer.alloc(size);
-  at.writeUInt16LE(kind, 0);
-  at.writeUInt32LE(size, 4);
-  at.writeBigUInt64LE(BigInt(ts), 8);
-  at.writeUInt32LE(tgid, 16);
-  at.writeUInt32LE(tgid, 20);
-  at.writeUInt32LE(1000, 24);
-  at.writeUInt32LE(1000, 28);
-  at.writeBigUInt64LE(5n, 32);
-  at.write('client', 40);
-  return at;
-}
-
-/** [kind, bin(record)] */
-export function kernelRecord(kind: number, record: Uint8Array): Buffer {
-  const head = Buffer.alloc(7);
-  head[0] = 0x92;
-  head[1] = kind;
-  head[2] = 0xc6;
-  head.writeUInt32BE(record.length, 3);
-  return Buffer.concat([head, record]);
-}
 
 export interface TlsDataFields {
   readonly conn?: ConnName;
@@ -53,32 +27,17 @@ export interface TlsDataFields {
 /** One tls.data record. */
 export function tlsData(fields: TlsDataFields): Buffer {
   const { conn = CONN, side, offset, bytes, ts = 1, flags = TlsFlag.first | TlsFlag.last } = fields;
-  const at = Buffer.concat([recHeader(Kind.tls_data, TLS_DATA, ts, conn.tgid), bytes]);
-  at.writeUInt32LE(at.length, 4);
-  at.writeBigUInt64LE(BigInt(conn.ssl), 56);
-  at.writeBigUInt64LE(BigInt(conn.generation), 64);
-  at.writeBigUInt64LE(BigInt(offset), 72);
-  at.writeUInt32LE(bytes.length, 80);
-  at.writeUInt32LE(bytes.length, 84);
-  at[92] = Direction[side];
-  at[93] = 1;
-  at[94] = flags;
-  return kernelRecord(Kind.tls_data, at);
+  return tlsDataRecord({ ...conn, direction: side, offset, payload: bytes, ts, flags, func: ProbeFunc.ssl_read });
 }
 
 /** One tls.close record with the final lengths of both streams. */
 export function tlsClose(readBytes: number, writeBytes: number, conn: ConnName = CONN, ts = 1): Buffer {
-  const at = recHeader(Kind.tls_close, REC_HEADER + 40, ts, conn.tgid);
-  at.writeBigUInt64LE(BigInt(conn.ssl), 56);
-  at.writeBigUInt64LE(BigInt(conn.generation), 64);
-  at.writeBigUInt64LE(BigInt(readBytes), 72);
-  at.writeBigUInt64LE(BigInt(writeBytes), 80);
-  return kernelRecord(Kind.tls_close, at);
+  return tlsCloseRecord(conn, readBytes, writeBytes, ts);
 }
 
 /** One sys.exit record. */
 export function sysExit(tgid: number, ts = 1): Buffer {
-  return kernelRecord(Kind.sys_exit, recHeader(Kind.sys_exit, REC_HEADER + 32, ts, tgid));
+  return framed(Kind.sys_exit, withHeader(Kind.sys_exit, SysExitOffset.SIZE, ts, tgid));
 }
 
 /** One conn.info record. */
@@ -142,7 +101,7 @@ export class Wire {
 
 /** The payload of a tls.data record, or nothing for another kind. */
 export function payloadOf(record: Buffer): Buffer | undefined {
-  return record[1] === Kind.tls_data ? record.subarray(7 + TLS_DATA) : undefined;
+  return record[1] === Kind.tls_data ? record.subarray(RECORD_AT + TlsDataOffset.SIZE) : undefined;
 }
 
 /** The same bytes as records of other sizes: `size(i)` is the length of piece i, counted over all records; times stay. */
@@ -155,15 +114,15 @@ export function recut(records: readonly Buffer[], size: (index: number) => numbe
       result.push(record);
       continue;
     }
-    const offset = record.readBigUInt64LE(7 + 72);
+    const offset = record.readBigUInt64LE(RECORD_AT + TlsDataOffset.offset);
     for (let at = 0; at < payload.length; ) {
       const piece = payload.subarray(at, at + Math.max(1, size(index++)));
-      const fixed = Buffer.from(record.subarray(7, 7 + TLS_DATA));
-      fixed.writeUInt32LE(TLS_DATA + piece.length, 4);
-      fixed.writeBigUInt64LE(offset + BigInt(at), 72);
-      fixed.writeUInt32LE(piece.length, 84);
-      fixed.writeUInt32LE(at, 88);
-      result.push(kernelRecord(Kind.tls_data, Buffer.concat([fixed, piece])));
+      const fixed = Buffer.from(record.subarray(RECORD_AT, RECORD_AT + TlsDataOffset.SIZE));
+      fixed.writeUInt32LE(TlsDataOffset.SIZE + piece.length, RecHeaderOffset.size);
+      fixed.writeBigUInt64LE(offset + BigInt(at), TlsDataOffset.offset);
+      fixed.writeUInt32LE(piece.length, TlsDataOffset.len);
+      fixed.writeUInt32LE(at, TlsDataOffset.call_off);
+      result.push(framed(Kind.tls_data, Buffer.concat([fixed, piece])));
       at += piece.length;
     }
   }

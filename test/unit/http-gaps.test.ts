@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { Completeness, Role } from '../../host/src/gen/records.js';
-import { decoder, flushRecords, kernelRecord, type Message, messagesOf, runRecords, sysExit, tlsData, Wire } from '../lib/records.js';
+import { framed } from '../../host/src/sources/plaintext/kernel-records.js';
+import { decoder, flushRecords, type Message, messagesOf, runRecords, sysExit, tlsData, Wire } from '../lib/records.js';
 
 const get = (target: string) => `GET ${target} HTTP/1.1\r\nHost: x\r\n\r\n`;
 const answer = (body: string) => `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
@@ -319,12 +320,7 @@ describe('the end of connections', () => {
 
   test('records that are too short or of unknown kinds are counted or skipped, and cost nothing else', () => {
     const module = decoder('http');
-    runRecords(module, [
-      kernelRecord(1, Buffer.alloc(20)),
-      kernelRecord(2, Buffer.alloc(60)),
-      kernelRecord(99, Buffer.alloc(5)),
-      ...new Wire().write(get('/')).records,
-    ]);
+    runRecords(module, [framed(1, Buffer.alloc(20)), framed(2, Buffer.alloc(60)), framed(99, Buffer.alloc(5)), ...new Wire().write(get('/')).records]);
     assert.equal(module.stats().records_malformed, 2);
     assert.equal(module.stats().heads, 1);
   });

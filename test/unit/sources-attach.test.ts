@@ -182,6 +182,7 @@ const state = () => globalThis.fakeAddon;
 const zero = { records: 0, bytes: 0 };
 let links = 0;
 exports.libbpfVersion = 'fake';
+exports.releaseStartupMemory = () => {};
 exports.Sensor = class {
   constructor(options) { state().calls.push('new ' + options.shards); }
   load() { state().calls.push('load'); if (state().loadCode) throw Object.assign(new Error('load: no'), { code: state().loadCode }); }

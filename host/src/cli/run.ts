@@ -1,4 +1,5 @@
 // `oisp-host run`: captures live until it is told to stop or its command has ended. Opens every output before it loads a probe.
+import { constants } from 'node:os';
 import type { Config } from '../config/index.js';
 import { loadConfig } from '../config/index.js';
 import { paths, version } from '../config/paths.js';
@@ -124,6 +125,8 @@ function describeScope(config: Config, command: readonly string[]): string {
   return parts.length ? parts.join(', ') : 'every process';
 }
 
+/** What a shell adds to the number of the signal that ended a program. */
+const SIGNAL_BASE = 128;
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** Calls back on each stop signal until undone. */
@@ -136,10 +139,17 @@ function onStopSignals(listener: (signal: NodeJS.Signals) => void): () => void {
 
 async function untilSignal(ended: Promise<void>): Promise<number> {
   const stopped = Promise.withResolvers<void>();
-  onStopSignals(() => stopped.resolve());
+  onStopSignals((signal) => {
+    // The first asks for a clean stop, which takes a moment; whoever asks again does not want to wait.
+    if (stopping) process.exit(SIGNAL_BASE + constants.signals[signal]);
+    stopping = true;
+    stopped.resolve();
+  });
   await Promise.race([stopped.promise, ended]);
   return 0;
 }
+
+let stopping = false;
 
 /** Runs the command in scope. A terminal's interrupt reaches it directly; a termination signal is passed on. */
 async function observe(

@@ -16,7 +16,8 @@ export async function readHostContext(): Promise<HostContext> {
   const osRelease = (await readText('/etc/os-release')) || (await readText('/usr/lib/os-release'));
   return {
     hostname: hostname(),
-    deviceId: machineId === '' ? '' : createHash('sha256').update(machineId).digest('hex'),
+    // A machine without an id (a container, a chroot) is told apart by its name, as well as that goes.
+    deviceId: createHash('sha256').update(machineId || hostname()).digest('hex'),
     osVersion: prettyName(osRelease),
     arch: ARCHITECTURES[process.arch] ?? process.arch,
     kernelVersion: release(),

@@ -2,7 +2,8 @@
 import { createReadStream } from 'node:fs';
 import { Packr } from 'msgpackr';
 import { HostError, reasonOf } from '../../errors.js';
-import { Direction, Kind, RecHeaderOffset, TLS_CHUNK, TlsCloseOffset, TlsDataOffset, TlsFlag } from '../../gen/records.js';
+import { Kind, TLS_CHUNK } from '../../gen/records.js';
+import { tlsCloseRecord, tlsDataRecord } from './kernel-records.js';
 
 /** Bytes of one stream that are left out, as if they had been lost. */
 export interface Gap {
@@ -22,15 +23,14 @@ export interface PlaintextOptions {
 
 /** Every record says the same moment: what is decoded from a file must not depend on how it was cut. Not 0, which means "never". */
 const TS_NS = 1_000_000_000n;
-const SSL = 1n;
-const GENERATION = 1n;
+const CONNECTION = { tgid: 0, ssl: 1, generation: 1 };
 const BATCH_BYTES = 256 * 1024;
 const packr = new Packr({ useRecords: false });
 
 /** Batches of records: the request file as the write stream, then the response file as the read stream, then the close. @throws HostError INPUT. */
 export async function* plaintextBatches(options: PlaintextOptions): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   const batch = new Batch();
-  if (options.authority !== undefined) batch.add(packr.pack([Kind.conn_info, 0, SSL, GENERATION, options.authority]));
+  if (options.authority !== undefined) batch.add(packr.pack([Kind.conn_info, CONNECTION.tgid, CONNECTION.ssl, CONNECTION.generation, options.authority]));
   const totals = { request: 0, response: 0 };
   for (const direction of ['request', 'response'] as const) {
     const path = options[direction];
@@ -38,12 +38,12 @@ export async function* plaintextBatches(options: PlaintextOptions): AsyncGenerat
     const gaps = options.gaps.filter((gap) => gap.direction === direction);
     for await (const { offset, bytes } of pieces(path, options.chunk, gaps)) {
       if (batch.length + bytes.length > BATCH_BYTES) yield batch.take();
-      batch.add(dataRecord(direction, offset, bytes));
+      batch.add(tlsDataRecord({ ...CONNECTION, direction: direction === 'request' ? 'write' : 'read', offset, payload: bytes, ts: TS_NS }));
       totals[direction] = offset + bytes.length;
     }
     for (const gap of gaps) totals[direction] = Math.max(totals[direction], gap.offset + gap.length);
   }
-  batch.add(closeRecord(totals.response, totals.request));
+  batch.add(tlsCloseRecord(CONNECTION, totals.response, totals.request, TS_NS));
   yield batch.take();
 }
 
@@ -113,36 +113,6 @@ async function* readBlocks(path: string, chunk: number): AsyncGenerator<Buffer> 
     throw new HostError('INPUT', `cannot read ${path}: ${reasonOf(error)}`, undefined, { cause: error });
   }
   if (length) yield Buffer.concat(held);
-}
-
-function dataRecord(direction: Gap['direction'], offset: number, bytes: Uint8Array): Uint8Array {
-  const record = Buffer.alloc(TlsDataOffset.SIZE + bytes.length);
-  header(record, Kind.tls_data);
-  record.writeBigUInt64LE(SSL, TlsDataOffset.ssl);
-  record.writeBigUInt64LE(GENERATION, TlsDataOffset.generation);
-  record.writeBigUInt64LE(BigInt(offset), TlsDataOffset.offset);
-  record.writeUInt32LE(bytes.length, TlsDataOffset.call_len);
-  record.writeUInt32LE(bytes.length, TlsDataOffset.len);
-  record[TlsDataOffset.direction] = direction === 'request' ? Direction.write : Direction.read;
-  record[TlsDataOffset.flags] = TlsFlag.first | TlsFlag.last;
-  record.set(bytes, TlsDataOffset.SIZE);
-  return packr.pack([Kind.tls_data, record]);
-}
-
-function closeRecord(readBytes: number, writeBytes: number): Uint8Array {
-  const record = Buffer.alloc(TlsCloseOffset.SIZE);
-  header(record, Kind.tls_close);
-  record.writeBigUInt64LE(SSL, TlsCloseOffset.ssl);
-  record.writeBigUInt64LE(GENERATION, TlsCloseOffset.generation);
-  record.writeBigUInt64LE(BigInt(readBytes), TlsCloseOffset.read_bytes);
-  record.writeBigUInt64LE(BigInt(writeBytes), TlsCloseOffset.write_bytes);
-  return packr.pack([Kind.tls_close, record]);
-}
-
-function header(record: Buffer, kind: number): void {
-  record.writeUInt16LE(kind, RecHeaderOffset.kind);
-  record.writeUInt32LE(record.length, RecHeaderOffset.size);
-  record.writeBigUInt64LE(TS_NS, RecHeaderOffset.ts_ns);
 }
 
 /** Longest record payload. */
