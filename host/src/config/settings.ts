@@ -24,7 +24,7 @@ export const settings = {
     min: 64 * KIBI,
     max: 1024 * MEBI,
     rule: powerOfTwo,
-    doc: 'Size of the kernel ring buffer. Twice as much counts towards the resident memory.',
+    doc: 'Size of the kernel ring buffer; counts towards the resident memory.',
   },
   'capture.batch_bytes': {
     type: 'integer',
