@@ -17,7 +17,9 @@ export async function readHostContext(): Promise<HostContext> {
   return {
     hostname: hostname(),
     // A machine without an id (a container, a chroot) is told apart by its name, as well as that goes.
-    deviceId: createHash('sha256').update(machineId || hostname()).digest('hex'),
+    deviceId: createHash('sha256')
+      .update(machineId || hostname())
+      .digest('hex'),
     osVersion: prettyName(osRelease),
     arch: ARCHITECTURES[process.arch] ?? process.arch,
     kernelVersion: release(),
