@@ -29,6 +29,7 @@ type RecordHook = (kind: u32, at: usize, end: usize) => i32;
 type TickHook = (seconds: u32) => void;
 type FlushHook = () => bool;
 type StatsHook = () => void;
+type ReturnHook = () => void;
 
 const ABI_VERSION: i32 = 0x00010000;
 const BUFFER_MAX: i32 = 1 << 29;
@@ -58,6 +59,7 @@ let recordHook: RecordHook = (_kind: u32, _at: usize, _end: usize): i32 => Statu
 let tickHook: TickHook = (_seconds: u32): void => {};
 let flushHook: FlushHook = (): bool => false;
 let statsHook: StatsHook = (): void => {};
+let returnHook: ReturnHook = (): void => {};
 
 /**
  * Says what the module is; called once, at the top level of index.ts.
@@ -98,6 +100,14 @@ export function defineModule(
   heap.free(changetype<usize>(out));
 }
 
+/**
+ * Has a function called when the in buffer is about to go back to the host. Until then, which may be some resumes later, a module may point into it
+ * from one record to the next.
+ */
+export function beforeReturn(hook: ReturnHook): void {
+  returnHook = hook;
+}
+
 function kinds(out: Writer, list: StaticArray<u32>): void {
   out.array(list.length);
   for (let i = 0; i < list.length; i++) out.uint(list[i]);
@@ -134,6 +144,12 @@ function emptyLanes(): void {
 
 function run(): i32 {
   emptyLanes();
+  const code = runRecords();
+  if (!resuming) returnHook();
+  return code;
+}
+
+function runRecords(): i32 {
   const end = inAt + inLength;
   while (consumed < inLength) {
     Reader.open(inAt + consumed, end);

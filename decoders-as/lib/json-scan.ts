@@ -11,7 +11,7 @@ function isHex(c: u32): bool {
 }
 
 /** Bytes of the escape at `at` (a backslash); 0: not an escape of JSON; 7: the input ends inside it. */
-function escapeLength(at: usize, end: usize): u32 {
+export function escapeLength(at: usize, end: usize): u32 {
   if (at + 1 >= end) return 7;
   const c: u32 = load<u8>(at, 1);
   if (c == 0x6e || c == 0x22 || c == 0x5c || c == 0x2f || c == 0x74 || c == 0x72 || c == 0x62 || c == 0x66) return 2;

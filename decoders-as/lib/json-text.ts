@@ -15,6 +15,11 @@ export function resetPoints(): void {
   copiedPoints = 0;
 }
 
+/** Counts code points that were written without copyText. */
+export function addPoints(points: u32): void {
+  copiedPoints += points;
+}
+
 /** memory.copy of areas that do not overlap, without the call it costs for short ones. */
 export function copyBytes(to: usize, from: usize, length: usize): void {
   if (length >= 256) {
@@ -88,28 +93,28 @@ function hex4(at: usize): u32 {
 }
 
 /** Bytes read by the last call of `unescape`. */
-let escapeRead: usize = 0;
+export let escapeRead: usize = 0;
 
 /** What a character stands for after a backslash; 0: not so simple. */
-const simple: usize = memory.data(256);
-store<u8>(simple + 0x22, 0x22);
-store<u8>(simple + 0x2f, 0x2f);
-store<u8>(simple + 0x5c, 0x5c);
-store<u8>(simple + 0x62, 0x08);
-store<u8>(simple + 0x66, 0x0c);
-store<u8>(simple + 0x6e, 0x0a);
-store<u8>(simple + 0x72, 0x0d);
-store<u8>(simple + 0x74, 0x09);
+export const plainEscapes: usize = memory.data(256);
+store<u8>(plainEscapes + 0x22, 0x22);
+store<u8>(plainEscapes + 0x2f, 0x2f);
+store<u8>(plainEscapes + 0x5c, 0x5c);
+store<u8>(plainEscapes + 0x62, 0x08);
+store<u8>(plainEscapes + 0x66, 0x0c);
+store<u8>(plainEscapes + 0x6e, 0x0a);
+store<u8>(plainEscapes + 0x72, 0x0d);
+store<u8>(plainEscapes + 0x74, 0x09);
 
 /** Writes what the escape at `at` stands for. One that the input cuts is dropped, an unknown one becomes U+FFFD. */
-function unescape(to: usize, at: usize, end: usize): usize {
+export function unescape(to: usize, at: usize, end: usize): usize {
   if (at + 1 >= end) {
     escapeRead = 1;
     return to;
   }
   const c: u32 = load<u8>(at, 1);
   escapeRead = 2;
-  const plain: u32 = load<u8>(simple + <usize>c);
+  const plain: u32 = load<u8>(plainEscapes + <usize>c);
   if (plain) return putPoint(to, plain);
   if (c != 0x75) {
     escapeRead = 1;
@@ -197,7 +202,7 @@ export function copyText(to: usize, from: usize, length: u32, flags: u32, limit:
       }
     }
     if (c == slash) {
-      const plain: u32 = p + 1 < end ? load<u8>(simple + <usize>load<u8>(p, 1)) : 0;
+      const plain: u32 = p + 1 < end ? load<u8>(plainEscapes + <usize>load<u8>(p, 1)) : 0;
       if (plain) {
         store<u8>(d, plain);
         d++;

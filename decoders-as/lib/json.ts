@@ -8,6 +8,7 @@
 //
 // The grammar is RFC 8259's. Input that ends early, or breaks the grammar, leaves on the tape whatever was known by then, closed.
 import { keyOfText, tagOf } from './json-key';
+import { decodedEnd, decodedExtra, decodeString } from './json-decode';
 import { scanFlags, scanNumber, scanString, skipDeep } from './json-scan';
 
 export namespace JsonKind {
@@ -29,6 +30,8 @@ export namespace JsonFlag {
   export const WIDE: u32 = 2;
   /** The input ended inside this string. */
   export const CUT: u32 = 4;
+  /** The text is decoded already, and valid UTF-8; jsonSource() is where it comes from. */
+  export const DECODED: u32 = 8;
 }
 
 export namespace JsonEnd {
@@ -56,13 +59,22 @@ let tapeEnd: usize = 0;
 let top: usize = 0;
 /** Open containers: address of the node, one per depth. */
 const stack: usize = memory.data(129 * 4);
+/** Where jsonParseDecoding() puts decoded texts, each behind a head: u32 address of the source, u32 its bytes, u32 code points, u32 0. */
+let texts: usize = 0;
+let textsEnd: usize = 0;
+let textsTop: usize = 0;
+const TEXT_HEAD: usize = 16;
+/** The parse at hand decodes texts. */
+let decoding: bool = false;
 let leafCut: bool = false;
 let parseEnd: usize = 0;
 
 /** Values skipped because they lay below the depth limit, in the last parse. */
 export let jsonDeep: u32 = 0;
 
-export function jsonInit(nodes: u32): void {
+export function jsonInit(nodes: u32, textBytes: usize): void {
+  texts = heap.alloc(textBytes);
+  textsEnd = texts + textBytes;
   tape = heap.alloc(<usize>nodes * NODE);
   tapeEnd = tape + <usize>nodes * NODE;
   top = tape;
@@ -93,6 +105,21 @@ export function jsonLength(node: usize): u32 {
 
 export function jsonText(node: usize): usize {
   return load<u32>(node, 8);
+}
+
+/** Address of the text of a string as it stands in the input. */
+export function jsonSource(node: usize): usize {
+  return jsonFlags(node) & JsonFlag.DECODED ? <usize>load<u32>(jsonText(node) - TEXT_HEAD) : jsonText(node);
+}
+
+/** Bytes of that text. */
+export function jsonSourceLength(node: usize): u32 {
+  return jsonFlags(node) & JsonFlag.DECODED ? load<u32>(jsonText(node) - TEXT_HEAD, 4) : jsonLength(node);
+}
+
+/** Code points of a text that has JsonFlag.DECODED. */
+export function jsonPoints(text: usize): u32 {
+  return load<u32>(text - TEXT_HEAD, 8);
 }
 
 /** The node after this value, or the end of the container it is the last in. */
@@ -152,8 +179,31 @@ function number(at: usize, end: usize, nested: bool): usize {
   return stop;
 }
 
+/** End of the string at `at`, pushed decoded; 0: this is not the way for it. */
+function decoded(at: usize, end: usize): usize {
+  const from = at + 1;
+  const to = textsTop + TEXT_HEAD;
+  const close = decodeString(from, end, to, textsEnd);
+  if (!close) return 0;
+  const source = <u32>(close - from);
+  const length = <u32>(decodedEnd - to);
+  if (length == source && !decodedExtra) push(JsonKind.STRING, 0, length, from);
+  else {
+    store<u32>(textsTop, <u32>from);
+    store<u32>(textsTop, source, 4);
+    store<u32>(textsTop, length - decodedExtra, 8);
+    push(JsonKind.STRING, decodedExtra ? JsonFlag.DECODED | JsonFlag.WIDE : JsonFlag.DECODED, length, to);
+    textsTop = (decodedEnd + 7) & ~7;
+  }
+  return close + 1;
+}
+
 /** End of the string at `at`. One that the input cuts is pushed with what there is of it. */
 function text(at: usize, end: usize, lenient: bool): usize {
+  if (decoding) {
+    const after = decoded(at, end);
+    if (after) return after;
+  }
   const stop = scanString(at + 1, end, lenient);
   if (!stop) return 0;
   if (stop < end) {
@@ -206,6 +256,18 @@ function closeAll(depth: u32, state: u32): void {
     depth--;
     store<u32>(load<usize>(stack + ((<usize>depth) << 2)), <u32>top, 12);
   }
+}
+
+/**
+ * As jsonParse, and decodes the texts of values on the way, as far as there is room for them: for input whose texts are mostly told. The texts are
+ * valid until the next call.
+ */
+export function jsonParseDecoding(at: usize, length: u32, lenient: bool): u32 {
+  textsTop = texts;
+  decoding = true;
+  const result = jsonParse(at, length, lenient);
+  decoding = false;
+  return result;
 }
 
 /**

@@ -3,7 +3,7 @@ import { Table, Entry } from '../../lib/table';
 import { hash64 } from '../../lib/bytes';
 import { Sse, sseFree } from '../../lib/sse';
 import { Answer, freeAnswer } from './answer';
-import { bufFree, bufLength } from './buf';
+import { bufAt, bufFree, bufLength } from './buf';
 
 /** What is done with the bytes of a body. */
 export namespace Mode {
@@ -47,6 +47,9 @@ export class Side {
   wire: u64 = 0;
   origin: usize = 0;
   body: usize = 0;
+  /** Instead of `body`: the one part that came so far, still in the in buffer (body.ts). */
+  lent: usize = 0;
+  lentLength: u32 = 0;
 }
 
 @unmanaged
@@ -136,7 +139,7 @@ export function addExchange(conn: u64, stream: u32): usize {
 
 function freeSide(side: Side): void {
   bufFree(side.origin);
-  bufFree(side.body);
+  dropBody(side);
   heap.free(changetype<usize>(side));
 }
 
@@ -144,6 +147,36 @@ function freeSide(side: Side): void {
 export function dropBody(side: Side): void {
   bufFree(side.body);
   side.body = 0;
+  side.lent = 0;
+  side.lentLength = 0;
+  if (borrower == changetype<usize>(side)) borrower = 0;
+}
+
+/** The one side whose body still lies in the in buffer, or 0. */
+let borrower: usize = 0;
+
+/** Leaves the bytes of a body where they are until returnLent() is called. */
+export function lendBody(side: Side, at: usize, length: u32): void {
+  side.lent = at;
+  side.lentLength = length;
+  borrower = changetype<usize>(side);
+}
+
+export function borrowingSide(): Side {
+  return changetype<Side>(borrower);
+}
+
+/** Ends the lending; who calls this has kept the bytes. */
+export function endLending(): void {
+  const side = changetype<Side>(borrower);
+  side.lent = 0;
+  side.lentLength = 0;
+  borrower = 0;
+}
+
+/** Address of the bytes of a body. */
+export function bodyAt(side: Side): usize {
+  return side.lentLength ? side.lent : bufAt(side.body);
 }
 
 export function dropTemplate(x: Exchange): void {
@@ -170,5 +203,5 @@ export function freeExchange(at: usize): void {
 
 /** Bytes a body holds. */
 export function bodyLength(side: Side): u32 {
-  return bufLength(side.body);
+  return side.lentLength ? side.lentLength : bufLength(side.body);
 }

@@ -37,6 +37,8 @@ export {
 /** Bytes of all bodies and texts together. */
 const BUDGET: u32 = 128 << 20;
 const TAPE_NODES: u32 = 1 << 19;
+/** Decoded texts of one request, which are no longer than their source, and their heads. */
+const TEXT_BYTES: usize = 9 << 20;
 /** The smallest lane in which any event fits once its content is cut. */
 const LEAST_LANE: u32 = 1 << 20;
 /** An exchange without a record for this long is given up. */
@@ -49,7 +51,7 @@ function onInit(outCap: u32, _flags: u32, maxConns: u32): i32 {
     return -1;
   }
   bufInit(BUDGET);
-  jsonInit(TAPE_NODES);
+  jsonInit(TAPE_NODES, TEXT_BYTES);
   initExchanges(maxConns);
   return 0;
 }

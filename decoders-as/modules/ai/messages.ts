@@ -1,5 +1,5 @@
 // The parts of messages, tools and parameters that formats have in common, as ai.request spells them; it never decides what a field means.
-import { jsonFirst, JsonFlag, jsonFlags, jsonKind, JsonKind, jsonLength, jsonNext, jsonText } from '../../lib/json';
+import { jsonFirst, jsonFlags, jsonKind, JsonKind, jsonLength, jsonNext, jsonText } from '../../lib/json';
 import { counters } from './counters';
 import { given, isKind, keyOfNode, writeNode } from './nodes';
 import { addText, close, closeText, item, key, nodeText, openArray, openMap, openText, pairBool, pairLiteral, pairUint } from './out';
@@ -89,7 +89,7 @@ export function openContent(): void {
 export function addPart(node: usize): void {
   if (!isKind(node, JsonKind.STRING)) return;
   if (pieces++) addText(newLine, 1, 0);
-  addText(jsonText(node), jsonLength(node), jsonFlags(node) & (JsonFlag.ESCAPED | JsonFlag.WIDE));
+  addText(jsonText(node), jsonLength(node), jsonFlags(node));
 }
 const newLine: usize = memory.data<u8>([10]);
 

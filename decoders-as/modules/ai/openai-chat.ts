@@ -1,5 +1,5 @@
 // OpenAI chat completions, and what is compatible with them: requests, answers and stream chunks. Fields that are not known are passed over.
-import { jsonFirst, JsonKind, jsonLength, jsonNext, jsonRawLength, jsonText } from '../../lib/json';
+import { jsonFirst, JsonKind, jsonLength, jsonNext, jsonRawLength, jsonSource, jsonSourceLength, jsonText } from '../../lib/json';
 import {
   addCall,
   Answer,
@@ -86,11 +86,11 @@ const STOP: u64 = keyFor('stop');
 
 /** Hashes the text of a message's content, string or parts. */
 export function hashContent(content: usize): void {
-  if (isKind(content, JsonKind.STRING)) hashText(jsonText(content), jsonLength(content));
+  if (isKind(content, JsonKind.STRING)) hashText(jsonSource(content), jsonSourceLength(content));
   if (!isKind(content, JsonKind.ARRAY)) return;
   for (let part = jsonFirst(content), end = jsonNext(content); part < end; part = jsonNext(part)) {
     const text = findKind(part, TEXT, JsonKind.STRING);
-    if (text) hashText(jsonText(text), jsonLength(text));
+    if (text) hashText(jsonSource(text), jsonSourceLength(text));
   }
 }
 

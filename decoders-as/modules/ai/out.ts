@@ -1,7 +1,7 @@
 // Writes maps, arrays and text of one event into the event lane; it never counts pairs by hand and never lets a text be longer than the caps allow.
 import { eventsOut } from '../../abi/module';
-import { JsonFlag, jsonFlags, jsonKind, JsonKind, jsonLength, jsonText } from '../../lib/json';
-import { copiedPoints, copyText, resetPoints, wideFlag } from '../../lib/json-text';
+import { JsonFlag, jsonFlags, jsonKind, JsonKind, jsonLength, jsonPoints, jsonText } from '../../lib/json';
+import { addPoints, copiedPoints, copyBytes, copyText, resetPoints, wideFlag } from '../../lib/json-text';
 import { bufAt, bufLength } from './buf';
 
 const DEPTH: u32 = 32;
@@ -136,6 +136,12 @@ export function addText(from: usize, bytes: u32, flags: u32): void {
     length = left;
     while (length && (<u32>load<u8>(from + length) & 0xc0) == 0x80) length--;
   }
+  if (flags & JsonFlag.DECODED && length == bytes && length <= <u32>out.free) {
+    copyBytes(out.at, from, length);
+    addPoints(jsonPoints(from));
+    out.at += length;
+    return;
+  }
   const end = copyText(out.at, from, length, flags, out.end);
   if (end > out.end) out.full = true;
   else out.at = end;
@@ -170,7 +176,7 @@ export function text(from: usize, length: u32, flags: u32): u32 {
 
 /** The decoded text of a JSON string node. */
 export function nodeText(node: usize): u32 {
-  return text(jsonText(node), jsonLength(node), jsonFlags(node) & (JsonFlag.ESCAPED | JsonFlag.WIDE));
+  return text(jsonText(node), jsonLength(node), jsonFlags(node) & ~JsonFlag.CUT);
 }
 
 /** A pair, if the node is a string. */

@@ -2,7 +2,7 @@
 import { Status } from '../../abi/module';
 import { EventType } from '../../abi/events';
 import { RecHeader } from '../../abi/records';
-import { JsonEnd, jsonDeep, jsonKind, JsonKind, jsonMark, jsonParse, jsonRelease } from '../../lib/json';
+import { JsonEnd, jsonDeep, jsonKind, JsonKind, jsonMark, jsonParseDecoding, jsonRelease } from '../../lib/json';
 import { bufAppend, bufAt, bufLength } from './buf';
 import { counters } from './counters';
 import { emit } from './emit';
@@ -87,7 +87,7 @@ export function settleRequest(x: Exchange): i32 {
   const side = x.request;
   const mark = jsonMark();
   root = mark;
-  end = jsonParse(bufAt(side.body), bufLength(side.body), side.gaps > 0);
+  end = jsonParseDecoding(bodyAt(side), bodyLength(side), side.gaps > 0);
   deep = jsonDeep > 0;
   const bare = side.mode != Mode.JSON || jsonKind(root) != JsonKind.OBJECT;
   const broken = hasLoss(side) || (end != JsonEnd.WHOLE && !bare);

@@ -30,7 +30,7 @@ function answerOf(x: Exchange): Answer {
 function readJsonBody(x: Exchange): void {
   const side = x.response;
   const mark = jsonMark();
-  x.jsonEnd = jsonParse(bufAt(side.body), bufLength(side.body), side.gaps > 0);
+  x.jsonEnd = jsonParse(bodyAt(side), bodyLength(side), side.gaps > 0);
   if (x.jsonEnd != JsonEnd.WHOLE) counters.badJson++;
   if (x.format == FormatId.NONE) x.format = formatOfResponse(mark);
   if (x.format != FormatId.NONE) formatOf(x.format).readJson(x, mark);
@@ -50,8 +50,8 @@ function readBody(x: Exchange): void {
       if (x.sse.dropped) a.cut = true;
     }
   } else if (side.mode == Mode.JSON) readJsonBody(x);
-  else if (bufLength(side.body) && x.status >= 400) {
-    a.errorMessage = bufAppend(a.errorMessage, bufAt(side.body), min(bufLength(side.body), PAGE_KEPT), PAGE_KEPT);
+  else if (bodyLength(side) && x.status >= 400) {
+    a.errorMessage = bufAppend(a.errorMessage, bodyAt(side), min(bodyLength(side), PAGE_KEPT), PAGE_KEPT);
   }
   dropBody(side);
   counters.unknownTypes += a.unknown;

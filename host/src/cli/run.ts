@@ -9,6 +9,7 @@ import type { Sink } from '../events/event.js';
 import { makeSink, type SinkName } from '../sinks/index.js';
 import { EbpfSource, readHostContext } from '../sources/ebpf/index.js';
 import { Recorder } from '../sources/replay/recorder.js';
+import { shrinkHeap } from '../topology/heap.js';
 import { makeLedger } from '../topology/ledger.js';
 import { Pipeline } from '../topology/pipeline.js';
 import { ShardPool } from '../topology/shard-pool.js';
@@ -46,6 +47,8 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
     await pool.load();
     const ended = Promise.withResolvers<void>();
     await pipeline.start((error) => (error ? ended.reject(error) : ended.resolve()));
+    shrinkHeap();
+    source.releaseStartupMemory();
     say(
       `capturing ${describeScope(config, command)}; ${source.targets().length} TLS files probed; events go to ${config['output.path'] === '-' ? 'standard output' : config['output.path']}`,
     );

@@ -2,6 +2,7 @@
 import type { LoadedDecoder } from '../decode/chain.js';
 import type { ShardEvent } from '../events/event.js';
 import type { HostContext } from '../events/source.js';
+import { shrinkHeap } from './heap.js';
 import { Shard, type ShardStats } from './shard.js';
 
 /** Tasks of a shard; the queue keeps their order, which is what makes load, flush and stats exact. */
@@ -31,6 +32,7 @@ function perform(task: ShardTask): Omit<ShardAnswer, 'log'> {
   if (task.kind === 'load') {
     const { decoders, host, version, shard: number } = task;
     shard = new Shard({ decoders, host, version, shard: number, log });
+    shrinkHeap();
     return { events: [] };
   }
   if (!shard) throw new Error(`task ${task.kind} before load`);

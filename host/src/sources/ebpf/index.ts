@@ -80,6 +80,11 @@ export class EbpfSource implements Source {
     this.#running().scopeRemove(process.pid);
   }
 
+  /** Gives memory that only the start needed back to the kernel. Breakpoints in this process's own text go with it, which spares it the traps. */
+  releaseStartupMemory(): void {
+    openAddon(this.#options.addonPath).releaseStartupMemory();
+  }
+
   /** Every file with a TLS library that was found, and what of it is probed. */
   targets(): Target[] {
     return this.#table?.targets() ?? this.#lastTargets;
@@ -111,7 +116,6 @@ export class EbpfSource implements Source {
       await applyScope(sensor, this.#options.scope);
       await this.#deliverSnapshot(onBatch);
       await this.#capture(sensor, onBatch);
-      addon.releaseStartupMemory();
     } catch (error) {
       // stop() would wait for this very start.
       await this.#release();
