@@ -78,6 +78,11 @@ function describeDecode(command: Command, done: (code: number) => void): void {
     .action(async (flags: DecodeFlags) => done(await decode(flags)));
 }
 
+/** Names from the program down to this command. */
+function ancestry(command: Command): string[] {
+  return [...(command.parent ? ancestry(command.parent) : []), command.name()];
+}
+
 function build(done: (code: number) => void): Command {
   const program = new Command('oisp-host')
     .description('Sees every AI interaction on this machine without touching the applications.')
@@ -86,7 +91,13 @@ function build(done: (code: number) => void): Command {
     .exitOverride()
     .configureHelp({ sortSubcommands: false })
     .showSuggestionAfterError();
-  const sub = (parent: Command, name: string) => parent.command(name).exitOverride().showSuggestionAfterError();
+  const sub = (parent: Command, name: string) => {
+    const command = parent.command(name).exitOverride().showSuggestionAfterError();
+    const called = [...ancestry(parent), name].join(' ');
+    return command.configureOutput({
+      outputError: (text, write) => write(`oisp-host: ${text}  See ${called} --help.\n`),
+    });
+  };
   describeRun(sub(program, 'run'), done);
   sub(program, 'check')
     .description('Say what will work on this machine, what will not, and what to do about it.')
