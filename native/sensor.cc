@@ -8,13 +8,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 #include "libbpf_log.h"
 
 namespace oisp {
 namespace {
+
+constexpr size_t kDetachThreads = 32;
 
 Failure fail(int code, const std::string& step, const LibbpfLog* log = nullptr) {
   int positive = code < 0 ? -code : code;
@@ -55,6 +59,12 @@ Failure Sensor::open_and_load(const std::string& object_path, uint32_t ring_byte
   // libbpf rounds up without a word; the reader must know the true size.
   if (bpf_map__max_entries(ring) != ring_bytes)
     return fail(EINVAL, "size ring buffer: " + std::to_string(ring_bytes) + " bytes is no power of two of whole pages");
+  means_ = uprobe_means();
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, object_) {
+    if (bpf_program__type(program) != BPF_PROG_TYPE_KPROBE) continue;
+    if (int error = prepare_uprobe(program, means_)) return fail(error, std::string("prepare ") + bpf_program__name(program), &log);
+  }
   if (int error = bpf_object__load(object_)) return fail(error, "load " + object_path, &log);
 
   if (Failure failure = map_control()) return failure;
@@ -110,7 +120,7 @@ Failure Sensor::attach_tracepoints() {
     bpf_link* link = bpf_program__attach(program);
     if (!link) return fail(errno, std::string("attach ") + bpf_program__name(program), &log);
     std::lock_guard<std::mutex> lock(links_mutex_);
-    links_[next_link_++] = link;
+    links_[next_link_++].link = link;
   }
   return {};
 }
@@ -138,38 +148,46 @@ Failure Sensor::attach_uprobe(const std::string& program_name, const std::string
   if (!program) return fail(ENOENT, step + ": no such program");
   if (bpf_program__type(program) != BPF_PROG_TYPE_KPROBE) return fail(EINVAL, step + ": not a uprobe program");
   LibbpfLog log;
-  bpf_link* link = bpf_program__attach_uprobe(program, is_return, -1, path.c_str(), offset);
-  if (!link) return fail(errno, step, &log);
+  Probe probe;
+  if (int error = attach_probe(program, means_, path, offset, is_return, &probe)) return fail(error, step, &log);
   std::lock_guard<std::mutex> lock(links_mutex_);
   *link_id = next_link_++;
-  links_[*link_id] = link;
+  links_[*link_id] = probe;
   return {};
 }
 
 void Sensor::detach(int link_id) {
-  bpf_link* link = nullptr;
+  Probe probe;
   {
     std::lock_guard<std::mutex> lock(links_mutex_);
     auto found = links_.find(link_id);
     if (found == links_.end()) return;
-    link = found->second;
+    probe = found->second;
     links_.erase(found);
   }
-  bpf_link__destroy(link);
+  close_probe(probe);
 }
 
-// Slow: the kernel waits for a grace period per uprobe (about 60 ms on 6.18) under one global lock, so threads would not help.
+// Each close waits for a grace period of the kernel. uprobe_multi links wait side by side, so as many threads as links take as long as
+// one; perf events wait in turn under a global lock (about 60 ms each on 6.18), whoever closes them.
 void Sensor::detach_all() {
-  for (;;) {
-    int id = 0;
-    {
-      std::lock_guard<std::mutex> lock(links_mutex_);
-      if (links_.empty()) return;
-      // The youngest first: return probes before the entry probes they need, tracepoints last.
-      id = links_.rbegin()->first;
+  auto close_next = [this] {
+    for (;;) {
+      int id = 0;
+      {
+        std::lock_guard<std::mutex> lock(links_mutex_);
+        if (links_.empty()) return;
+        // The youngest first: tracepoints come off last.
+        id = links_.rbegin()->first;
+      }
+      detach(id);
     }
-    detach(id);
-  }
+  };
+  std::vector<std::thread> others;
+  size_t wanted = means_ == UprobeMeans::kMulti ? std::min(link_count(), kDetachThreads) : 1;
+  for (size_t i = 1; i < wanted; i++) others.emplace_back(close_next);
+  close_next();
+  for (std::thread& other : others) other.join();
 }
 
 size_t Sensor::link_count() const {

@@ -14,8 +14,8 @@
 
 #include "control.h"
 #include "failure.h"
+#include "uprobe.h"
 
-struct bpf_link;
 struct bpf_map;
 struct bpf_object;
 
@@ -76,7 +76,8 @@ class Sensor {
   size_t control_page_size_ = 0;
   oisp_control* control_ = nullptr;
   mutable std::mutex links_mutex_;
-  std::map<int, bpf_link*> links_;
+  UprobeMeans means_ = UprobeMeans::kPerf;
+  std::map<int, Probe> links_;
   int next_link_ = 1;
   std::array<oisp_ledger_cell, OISP_LEDGER_COUNT> last_ledger_{};  // what the ledger said when it was closed
 };

@@ -36,6 +36,8 @@ export const thisMachine: FactSource = {
 };
 
 const NEEDED_RELEASE = [5, 8] as const;
+/** First kernel with uprobe_multi links. */
+const MULTI_RELEASE = [6, 6] as const;
 const UPROBE_PMU = '/sys/bus/event_source/devices/uprobe/type';
 const BTF = '/sys/kernel/btf/vmlinux';
 
@@ -121,10 +123,13 @@ function probeRights(source: FactSource, have: ReadonlySet<CapabilityName>): Pre
   const paranoid = source.read('/proc/sys/kernel/perf_event_paranoid')?.trim() ?? 'unknown';
   const detail = `perf_event_paranoid ${paranoid}`;
   if (have.has('CAP_SYS_ADMIN')) return { name: 'probe_rights', status: 'ok', detail };
+  if (have.has('CAP_PERFMON') && have.has('CAP_BPF') && !olderThan(source.release, MULTI_RELEASE)) {
+    return { name: 'probe_rights', status: 'ok', detail: 'uprobe_multi links need no CAP_SYS_ADMIN' };
+  }
   return {
     name: 'probe_rights',
     status: have.has('CAP_PERFMON') ? 'warn' : 'fail',
-    detail: `${detail}, without CAP_SYS_ADMIN: most kernels refuse uprobes for every process then`,
+    detail: `${detail}, without CAP_SYS_ADMIN: kernels before 6.6 refuse uprobes for every process then`,
     hint: 'Run as root, or add CAP_SYS_ADMIN.',
     means: 'permission',
   };
