@@ -31,6 +31,18 @@ export namespace Type {
   export const INVALID: i32 = 10;
 }
 
+/** By a value's first byte: the bytes of the whole value where that byte tells them all, else 0. */
+const sizes: usize = memory.data(256);
+memory.fill(sizes, 1, 0x80);
+for (let head: usize = 0xa0; head < 0xc0; head++) store<u8>(sizes + head, <u8>(head - 0x9f));
+store<u32>(sizes + 0xc0, 0x01010001);
+store<u32>(sizes + 0xca, 0x03020905);
+store<u32>(sizes + 0xce, 0x03020905);
+store<u16>(sizes + 0xd2, 0x0905);
+store<u32>(sizes + 0xd4, 0x0a060403);
+store<u8>(sizes + 0xd8, 18);
+memory.fill(sizes + 0xe0, 1, 0x20);
+
 /** What a failed read points at. */
 const NOTHING: usize = memory.data(16);
 
@@ -96,6 +108,10 @@ export namespace Reader {
       if (head < 0x80) {
         at++;
         return head;
+      }
+      if (head == 0xcf && end - at >= 9) {
+        at += 9;
+        return bswap(load<u64>(at - 8));
       }
     }
     const value = whole();
@@ -177,6 +193,13 @@ export namespace Reader {
     let left: u64 = 1;
     while (left > 0 && !failed) {
       left--;
+      if (at < end) {
+        const size = <usize>load<u8>(sizes + <usize>load<u8>(at));
+        if (size && size <= end - at) {
+          at += size;
+          continue;
+        }
+      }
       const type = peek();
       if (type == Type.NIL || type == Type.BOOL) at++;
       else if (type == Type.INT || type == Type.FLOAT) skipNumber();

@@ -4,7 +4,7 @@
 //   to       a b c \ n d e \ " f          nothing is moved byte by byte and no branch depends on how long the pieces are
 //            a b c ⏎ d e \ " f
 //            a b c ⏎ d e " f
-import { escapeLength, scanFlags, scanString } from './json-scan';
+import { escapeLength, scanFlags, scanString, stops as stopBytes } from './json-scan';
 import { JsonFlag } from './json';
 import { copiedPoints, copyText, escapeRead, plainEscapes, resetPoints, unescape, utf8Length } from './json-text';
 import { utf8End } from './utf8';
@@ -16,12 +16,6 @@ export const DECODE_SLACK: usize = 192;
 export let decodedEnd: usize = 0;
 /** Its bytes beyond one per code point. */
 export let decodedExtra: u32 = 0;
-
-// Constants that the compiler would otherwise make anew in each round of the loop: loaded, they stay in registers.
-const constants: usize = memory.data(48, 16);
-memory.fill(constants, 0x02, 16);
-memory.fill(constants + 16, 0x21, 16);
-memory.fill(constants + 32, 0x5c, 16);
 
 function copy64(to: usize, from: usize): void {
   v128.store(to, v128.load(from));
@@ -35,9 +29,9 @@ function copy64(to: usize, from: usize): void {
  * the string is not closed, breaks the grammar, is no UTF-8, or has no room. Decoded text is never longer than its source.
  */
 export function decodeString(at: usize, end: usize, to: usize, toEnd: usize): usize {
-  const flip = v128.load(constants);
-  const low = v128.load(constants, 16);
-  const slash = v128.load(constants, 32);
+  const flip = v128.load(stopBytes);
+  const low = v128.load(stopBytes, 16);
+  const slash = v128.load(stopBytes, 32);
   const last = end - DECODE_SLACK;
   const room = toEnd - DECODE_SLACK;
   let p = at;
@@ -82,14 +76,20 @@ export function decodeString(at: usize, end: usize, to: usize, toEnd: usize): us
         decodedExtra = extra;
         return from;
       } else {
-        const wide = c < 0x80 ? -1 : utf8Length(from, end);
+        const word = load<u32>(from);
+        // Nearly all are three bytes; the first of those heads allows fewer second bytes, and so does the surrogates'.
+        const wide = (word & 0xc0c0f0) == 0x8080e0 && c != 0xe0 && c != 0xed ? 3 : c < 0x80 ? -1 : utf8Length(from, end);
         if (wide < 0) return 0;
         length = <usize>wide;
-        store<u32>(d + i, load<u32>(from));
+        store<u32>(d + i, word);
         extra += <u32>wide - 1;
       }
+      // A branch that is hardly ever taken: with max() the next block would wait for what is found in this one.
+      if (i + length > 64) {
+        next = from + length;
+        break;
+      }
       stops &= ~((((<u64>1) << length) - 1) << i);
-      next = max(next, from + length);
     }
     d += next - p;
     p = next;

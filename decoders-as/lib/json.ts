@@ -4,12 +4,12 @@
 //   tape:  OBJECT count=2 ──────────────────────────────┐ next
 //          STRING role | STRING user | STRING n | ARRAY count=2 ─┐
 //                                                 NUMBER 1 | NUMBER 2
-//   node:  u8 kind, u8 flags, u16 0, u32 bytes or count, u32 address of the text, u32 address of the node after this value (of a key: its tag)
+//   node:  u8 kind, u8 flags, u16 one bit for each key of an object (by its tag), u32 bytes or count, u32 address of the text, u32 address of the node after this value (of a key: its tag)
 //
 // The grammar is RFC 8259's. Input that ends early, or breaks the grammar, leaves on the tape whatever was known by then, closed.
 import { keyOfText, tagOf } from './json-key';
 import { decodedEnd, decodedExtra, decodeString } from './json-decode';
-import { scanFlags, scanNumber, scanString, skipDeep } from './json-scan';
+import { scanFlags, scanNumber, scanString, shortString, skipDeep } from './json-scan';
 
 export namespace JsonKind {
   export const NULL: u32 = 0;
@@ -137,6 +137,15 @@ export function jsonFirst(node: usize): usize {
   return node + NODE;
 }
 
+/** False: the object has no key of that tag. */
+export function jsonMayHave(object: usize, tag: u32): bool {
+  return (load<u16>(object, 2) & tagBit(tag)) != 0;
+}
+
+function tagBit(tag: u32): u32 {
+  return 1 << ((tag * 0x9e3779b1) >> 28);
+}
+
 export function jsonValue(key: usize): usize {
   return key + NODE;
 }
@@ -200,6 +209,11 @@ function decoded(at: usize, end: usize): usize {
 
 /** End of the string at `at`. One that the input cuts is pushed with what there is of it. */
 function text(at: usize, end: usize, lenient: bool): usize {
+  const close = shortString(at + 1, end);
+  if (close) {
+    push(JsonKind.STRING, 0, <u32>(close - at - 1), at + 1);
+    return close + 1;
+  }
   if (decoding) {
     const after = decoded(at, end);
     if (after) return after;
@@ -231,17 +245,25 @@ function leaf(at: usize, end: usize, c: u32, nested: bool, lenient: bool): usize
 }
 
 /** A key and its colon: pushes the key and gives what follows; 0: not JSON; `end`: cut. */
-function key(at: usize, end: usize, lenient: bool): usize {
-  const close = scanString(at + 1, end, lenient);
-  if (!close || close >= end) return close;
-  const keyFlags = scanFlags;
+function key(at: usize, end: usize, object: usize, lenient: bool): usize {
+  let close = shortString(at + 1, end);
+  let keyFlags: u32 = 0;
+  if (!close) {
+    close = scanString(at + 1, end, lenient);
+    if (!close || close >= end) return close;
+    keyFlags = scanFlags;
+  }
   let p = close + 1;
   while (p < end && isSpace(load<u8>(p))) p++;
   if (p >= end) return end;
   if (load<u8>(p) != 0x3a) return 0;
   const length = <u32>(close - at - 1);
+  // keyOf() without its branches, where reading eight bytes is allowed.
+  const isShort = length - 1 < 8 && !keyFlags && at + 9 <= end;
+  const tag = tagOf(isShort ? load<u64>(at + 1) & (u64.MAX_VALUE >> (64 - (<u64>length << 3))) : keyOfText(at + 1, length, keyFlags));
   push(JsonKind.STRING, keyFlags, length, at + 1);
-  store<u32>(top - NODE, tagOf(keyOfText(at + 1, length, keyFlags)), 12);
+  store<u32>(top - NODE, tag, 12);
+  store<u16>(object, load<u16>(object, 2) | tagBit(tag), 2);
   return p + 1;
 }
 
@@ -292,7 +314,7 @@ export function jsonParse(at: usize, length: u32, lenient: bool): u32 {
       if (state == AFTER && !depth) result = JsonEnd.WHOLE;
       break;
     }
-    const c: u32 = load<u8>(p);
+    let c: u32 = load<u8>(p);
     if (state == AFTER) {
       if (!depth) {
         result = JsonEnd.INVALID;
@@ -301,7 +323,9 @@ export function jsonParse(at: usize, length: u32, lenient: bool): u32 {
       if (c == 0x2c) {
         state = inObject ? KEY : VALUE;
         p++;
-        continue;
+        if (p >= end) continue;
+        c = load<u8>(p);
+        if (c <= 0x20) continue;
       }
     }
     if (state & 1 || state == AFTER) {
@@ -325,13 +349,29 @@ export function jsonParse(at: usize, length: u32, lenient: bool): u32 {
     }
     if (state & 2) {
       const before = top;
-      p = c == 0x22 ? key(p, end, lenient) : 0;
+      p = c == 0x22 ? key(p, end, parent, lenient) : 0;
       if (top == before) {
         if (!p) result = JsonEnd.INVALID;
         break;
       }
       state = VALUE;
-      continue;
+      if (p >= end) continue;
+      c = load<u8>(p);
+      if (c <= 0x20) continue;
+    }
+    if (c == 0x22 && parent) {
+      // Most values are short texts, and a comma and a key follow.
+      const close = shortString(p + 1, end);
+      if (close) {
+        push(JsonKind.STRING, 0, <u32>(close - p - 1), p + 1);
+        count(parent);
+        p = close + 1;
+        state = AFTER;
+        if (p + 2 > end || load<u16>(p) != 0x222c || !inObject) continue;
+        p++;
+        state = KEY;
+        continue;
+      }
     }
     if ((c == 0x7b || c == 0x5b) && depth < JSON_DEPTH) {
       if (parent) count(parent);

@@ -2,7 +2,7 @@
 import { sseFeed, sseGap, sseNew } from '../../lib/sse';
 import { bufAppend, bufAt, bufFailed, bufLength } from './buf';
 import { counters } from './counters';
-import { dropBody, Exchange, Mode, Request, Side } from './exchange';
+import { borrowingSide, dropBody, endLending, Exchange, lendBody, Mode, Request, Side } from './exchange';
 import { onStreamEvent } from './stream';
 
 /** Longest body that is kept. */
@@ -15,8 +15,31 @@ const BLANK_LIMIT: u32 = 1024;
 /** U+FFFD: what stands for lost bytes, so that a string around them still parses. */
 const bridge: usize = memory.data<u8>([0xef, 0xbf, 0xbd]);
 
+/** A body that comes in one piece is read where it lies, if it is at least this long. */
+const LEND_LEAST: u32 = 512;
+
+/** Keeps the bytes that a body has in the in buffer, if one has. */
+export function returnLent(): void {
+  const side = borrowingSide();
+  if (!changetype<usize>(side)) return;
+  const at = side.lent;
+  const length = side.lentLength;
+  endLending();
+  append(side, at, length, MESSAGE_LIMIT);
+}
+
 function keep(side: Side, at: usize, length: u32, limit: u32): void {
   if (side.capped) return;
+  if (side.lentLength) returnLent();
+  else if (!side.body && length >= LEND_LEAST && length <= limit) {
+    returnLent();
+    lendBody(side, at, length);
+    return;
+  }
+  append(side, at, length, limit);
+}
+
+function append(side: Side, at: usize, length: u32, limit: u32): void {
   const left = limit - min(limit, bufLength(side.body));
   side.body = bufAppend(side.body, at, min(length, left), limit);
   if (length > left || bufFailed) {

@@ -3,13 +3,13 @@
 //   http.head ──► exchange (conn, stream) ── request: CANDIDATE or OTHER
 //   http.body ──► body.ts: kept (JSON) or fed to lib/sse.ts (streams), else dropped
 //   http.end  ──► request: request.ts ── ai.request        response: response.ts ── ai.response, agent.tool_call, exchange freed
-import { defineModule, setError, stat, Status } from '../../abi/module';
+import { beforeReturn, defineModule, setError, stat, Status } from '../../abi/module';
 import { Completeness, Kind, Role } from '../../abi/records';
 import { Reader } from '../../abi/reader';
 import { jsonInit } from '../../lib/json';
 import { invalidUtf8 } from '../../lib/json-text';
 import { sseHeld } from '../../lib/sse';
-import { takeBody } from './body';
+import { returnLent, takeBody } from './body';
 import { bufHeld, bufInit, bufRefused } from './buf';
 import { setNow } from './clock';
 import { counters } from './counters';
@@ -202,3 +202,4 @@ function onStats(): void {
 }
 
 defineModule('ai', '0.1.0', [Kind.HTTP_HEAD, Kind.HTTP_BODY, Kind.HTTP_END], [Kind.EVENT], onInit, onRecord, onTick, onFlush, onStats);
+beforeReturn(returnLent);

@@ -55,7 +55,7 @@ export function openMessage(roleNode: usize, role: string): bool {
   images = 0;
   const raw = keyOfNode(roleNode);
   const name = roleNode ? roleName(raw) : role;
-  if (name == 'system') systemSeen = true;
+  if (roleNode ? raw == SYSTEM || raw == DEVELOPER : role == 'system') systemSeen = true;
   if (!item()) return false;
   openMap();
   pairLiteral('role', name);

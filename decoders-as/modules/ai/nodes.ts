@@ -1,6 +1,6 @@
 // Reads a JSON tape by key: look-ups, scalars, and the way of a value into msgpack; it never changes the tape.
 import { eventsOut } from '../../abi/module';
-import { jsonFirst, jsonFlags, jsonKind, JsonKind, jsonLength, jsonNext, jsonTag, jsonText, jsonValue } from '../../lib/json';
+import { jsonFirst, jsonFlags, jsonKind, JsonKind, jsonLength, jsonMayHave, jsonNext, jsonTag, jsonText, jsonValue } from '../../lib/json';
 import { keyOfText, tagOf } from '../../lib/json-key';
 import { isInteger, jsonInteger, toDouble } from '../../lib/json-number';
 import { arrayHead, cutArguments, mapHead, nodeText, number } from './out';
@@ -14,8 +14,9 @@ export function keyOfNode(node: usize): u64 {
 /** The value under a key, or 0. The last of several equal keys counts. */
 export function find(object: usize, wanted: u64): usize {
   if (!object || jsonKind(object) != JsonKind.OBJECT) return 0;
-  const end = jsonNext(object);
   const tag = tagOf(wanted);
+  if (!jsonMayHave(object, tag)) return 0;
+  const end = jsonNext(object);
   let result: usize = 0;
   for (let node = jsonFirst(object); node < end; ) {
     const value = jsonValue(node);

@@ -83,6 +83,19 @@ const OBJECT: u64 = keyFor('object');
 const CODE: u64 = keyFor('code');
 const DETAIL: u64 = keyFor('detail');
 const STOP: u64 = keyFor('stop');
+const TOOL_CHOICE: u64 = keyFor('tool_choice');
+const TEMPERATURE: u64 = keyFor('temperature');
+const TOP_P: u64 = keyFor('top_p');
+const MAX_COMPLETION_TOKENS: u64 = keyFor('max_completion_tokens');
+const MAX_TOKENS: u64 = keyFor('max_tokens');
+const FREQUENCY_PENALTY: u64 = keyFor('frequency_penalty');
+const PRESENCE_PENALTY: u64 = keyFor('presence_penalty');
+const REASONING_EFFORT: u64 = keyFor('reasoning_effort');
+const SEED: u64 = keyFor('seed');
+const N: u64 = keyFor('n');
+const PARALLEL_TOOL_CALLS: u64 = keyFor('parallel_tool_calls');
+const SERVICE_TIER: u64 = keyFor('service_tier');
+const VERBOSITY: u64 = keyFor('verbosity');
 
 /** Hashes the text of a message's content, string or parts. */
 export function hashContent(content: usize): void {
@@ -139,7 +152,7 @@ export class OpenAiChat extends Format {
     }
     endMessages();
     this.writeTools(root);
-    const choice = find(root, keyFor('tool_choice'));
+    const choice = find(root, TOOL_CHOICE);
     pairToolChoice(given(choice) ? choice : find(root, FUNCTION_CALL));
     this.writeParameters(root);
     closeImages();
@@ -217,19 +230,19 @@ export class OpenAiChat extends Format {
   private writeParameters(root: usize): void {
     key('parameters');
     openMap();
-    pairNumber('temperature', find(root, keyFor('temperature')));
-    pairNumber('top_p', find(root, keyFor('top_p')));
-    const most = find(root, keyFor('max_completion_tokens'));
-    pairNumber('max_tokens', given(most) ? most : find(root, keyFor('max_tokens')));
-    pairNumber('frequency_penalty', find(root, keyFor('frequency_penalty')));
-    pairNumber('presence_penalty', find(root, keyFor('presence_penalty')));
+    pairNumber('temperature', find(root, TEMPERATURE));
+    pairNumber('top_p', find(root, TOP_P));
+    const most = find(root, MAX_COMPLETION_TOKENS);
+    pairNumber('max_tokens', given(most) ? most : find(root, MAX_TOKENS));
+    pairNumber('frequency_penalty', find(root, FREQUENCY_PENALTY));
+    pairNumber('presence_penalty', find(root, PRESENCE_PENALTY));
     pairStops(find(root, STOP));
-    pairScalar('reasoning_effort', find(root, keyFor('reasoning_effort')));
-    pairScalar('seed', find(root, keyFor('seed')));
-    pairScalar('n', find(root, keyFor('n')));
-    pairScalar('parallel_tool_calls', find(root, keyFor('parallel_tool_calls')));
-    pairScalar('service_tier', find(root, keyFor('service_tier')));
-    pairScalar('verbosity', find(root, keyFor('verbosity')));
+    pairScalar('reasoning_effort', find(root, REASONING_EFFORT));
+    pairScalar('seed', find(root, SEED));
+    pairScalar('n', find(root, N));
+    pairScalar('parallel_tool_calls', find(root, PARALLEL_TOOL_CALLS));
+    pairScalar('service_tier', find(root, SERVICE_TIER));
+    pairScalar('verbosity', find(root, VERBOSITY));
     close();
   }
 

@@ -6,7 +6,7 @@ import { JsonEnd, jsonDeep, jsonKind, JsonKind, jsonMark, jsonParseDecoding, jso
 import { bufAppend, bufAt, bufLength } from './buf';
 import { counters } from './counters';
 import { emit } from './emit';
-import { dropBody, Exchange, Mode, Request } from './exchange';
+import { bodyAt, bodyLength, dropBody, Exchange, Mode, Request } from './exchange';
 import { FormatId } from './format';
 import { formatOf, formatOfRequest } from './formats';
 import { hasLoss, openReasons, pairAuth, pairCommonMeta, pairExt, pairLimitations, pairMissing, reason, reasonsOf } from './meta';

@@ -8,7 +8,7 @@ import { Answer, callAt, callCount, Choice, choiceAt, choiceCount, knowsTokens, 
 import { bufAppend, bufAppendLiteral, bufAt, bufLength } from './buf';
 import { counters } from './counters';
 import { emit } from './emit';
-import { dropBody, Exchange, Mode, Request } from './exchange';
+import { bodyAt, bodyLength, dropBody, Exchange, Mode, Request } from './exchange';
 import { Format, FormatId } from './format';
 import { formatOf, formatOfResponse } from './formats';
 import { hasLoss, openReasons, pairCommonMeta, pairExt, pairLimitations, reason, reasonsOf } from './meta';
