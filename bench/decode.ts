@@ -16,9 +16,13 @@ function chainNs(connection: Connection): number {
   const best = bestNs(() => {
     connection.next();
     for (const batch of connection.batches) {
-      chain.process(batch, (out) => {
-        bytes += out.length;
-      });
+      chain.process(
+        batch,
+        (out) => {
+          bytes += out.length;
+        },
+        Connection.kinds,
+      );
     }
   });
   if (bytes === 0) throw new Error('the chain made no event: nothing was measured');
@@ -31,7 +35,7 @@ function shardNs(connection: Connection): number {
   let bytes = 0;
   const best = bestNs(() => {
     connection.next();
-    for (const batch of connection.batches) for (const { event } of shard.process(batch, 0n)) bytes += JSON.stringify(event).length;
+    for (const batch of connection.batches) for (const { event } of shard.process(batch, 0n, Connection.kinds)) bytes += JSON.stringify(event).length;
   });
   if (bytes === 0) throw new Error('the shard made no event: nothing was measured');
   return best;

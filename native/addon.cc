@@ -323,6 +323,7 @@ void SensorWrap::pass_on(Napi::Env env, Napi::Function on_batch, std::unique_ptr
   told.Set("length", number(env, batch->length));
   told.Set("records", number(env, batch->records));
   told.Set("payloadBytes", number(env, batch->payload_bytes));
+  told.Set("kinds", number(env, batch->kinds));
   told.Set("clockOffsetNs", Napi::BigInt::New(env, batch->clock_offset_ns));
   reader_->pool().give(std::move(batch));
   on_batch.Call({told});

@@ -53,6 +53,7 @@ std::unique_ptr<Batch> BatchPool::take(uint32_t shard) {
   batch->length = 0;
   batch->records = 0;
   batch->payload_bytes = 0;
+  batch->kinds = 0;
   return batch;
 }
 
@@ -82,6 +83,7 @@ uint8_t* BatchWriter::append(uint32_t shard, uint16_t kind, const uint8_t* recor
   batch->length = static_cast<size_t>(out + size - batch->bytes.get());
   batch->records++;
   batch->payload_bytes += payload;
+  batch->kinds |= 1u << kind;
   return out;
 }
 

@@ -17,6 +17,7 @@ struct Batch {
   size_t length = 0;
   uint64_t records = 0;
   uint64_t payload_bytes = 0;
+  uint32_t kinds = 0;  // bit k: a record of kind k is in it
   int64_t clock_offset_ns = 0;
 };
 

@@ -113,6 +113,8 @@ export const SSE_END = Buffer.from('e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n');
 
 /** A whole connection as batches, which can be decoded again and again as a new one: next() changes its generation in place. */
 export class Connection {
+  /** What the native reader says of such a batch. */
+  static readonly kinds = (1 << Kind.tls_data) | (1 << Kind.tls_close);
   readonly batches: Uint8Array<ArrayBuffer>[] = [];
   private readonly generations: { view: DataView; at: number }[] = [];
   private generation = 1n;

@@ -231,7 +231,11 @@ describe('eBPF source', { skip: usable ? false : 'needs root, curl, and the buil
     });
     await replay.stop();
     assert.equal(error, undefined);
-    assert.deepEqual(again, live);
+    // A recording does not keep which kinds a batch holds: that only spares work.
+    assert.deepEqual(
+      again,
+      live.map(({ kinds: _, ...kept }) => kept),
+    );
     assert.equal(replay.shards, 2);
   });
 

@@ -223,7 +223,7 @@ test('the snapshot comes first on every shard, and its credit is not given to th
   // The offset and the boot clock add up to the time of day.
   const bootMs = Number((await readFile('/proc/uptime', 'latin1')).split(' ')[0]) * 1000;
   assert.ok(Math.abs(Number(batches[0]?.clockOffsetNs ?? 0n) / 1e6 + bootMs - Date.now()) < 100);
-  state.onBatch?.({ shard: 1, buffer: new ArrayBuffer(100), length: 40, records: 1, payloadBytes: 10, clockOffsetNs: 1n });
+  state.onBatch?.({ shard: 1, buffer: new ArrayBuffer(100), length: 40, records: 1, payloadBytes: 10, kinds: 2, clockOffsetNs: 1n });
   assert.equal(batches.at(-1)?.bytes.buffer.byteLength, 40);
   for (const { shard, bytes } of batches) source.credit(shard, bytes.length);
   assert.deepEqual(

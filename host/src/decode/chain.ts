@@ -11,6 +11,7 @@ export interface LoadedDecoder {
 /** Kinds below this number come from sources; kinds from 48 on go to the host (schema/records.toml). */
 const FIRST_DECODER_KIND = 32;
 const FIRST_HOST_KIND = 48;
+const ALL_KINDS = -1;
 
 const MEBI = 1024 * 1024;
 /** Longest buffer a module takes: a source's batch or another module's lane. */
@@ -43,6 +44,8 @@ interface Stage {
   instance: DecoderModule;
   manifest: DecoderManifest;
   limits: DecoderLimits;
+  /** Bit k: it consumes kind k of a source. */
+  sourceKinds: number;
   /** Stages that consume what this one puts on lane 0. */
   next: Stage[];
   rejected: number;
@@ -68,14 +71,18 @@ export class Chain {
         (other) => other !== stage && other.manifest.consumes.some((kind) => kind >= FIRST_DECODER_KIND && stage.manifest.produces.includes(kind)),
       );
     }
-    this.entries = this.stages.filter((stage) => stage.manifest.consumes.some((kind) => kind < FIRST_DECODER_KIND));
+    this.entries = this.stages.filter((stage) => stage.sourceKinds !== 0);
     this.refuseCycles();
   }
 
-  /** Decodes a source's batch, at most CHAIN_BUFFER_BYTES long. @param toHost takes lane 1 buffers. */
-  process(bytes: Uint8Array, toHost: HostSink): void {
+  /**
+   * Decodes a source's batch, at most CHAIN_BUFFER_BYTES long.
+   * @param toHost takes lane 1 buffers
+   * @param kinds bit k: a record of kind k may be in it; a module that consumes none of these is not given the batch
+   */
+  process(bytes: Uint8Array, toHost: HostSink, kinds: number = ALL_KINDS): void {
     this.toHost = toHost;
-    for (const stage of this.entries) this.run(stage, (instance, sink) => instance.process(bytes, sink));
+    for (const stage of this.entries) if (stage.sourceKinds & kinds) this.run(stage, (instance, sink) => instance.process(bytes, sink));
   }
 
   /** @param seconds on the record clock (CLOCK_BOOTTIME). */
@@ -119,7 +126,7 @@ export class Chain {
       limits.outBytes = EVENT_LANE_BYTES;
       instance = new DecoderModule(decoder.compiled, limits, this.options.log);
     }
-    return { decoder, instance, manifest: instance.manifest, limits, next: [], rejected: 0, traps: 0, past: {} };
+    return { decoder, instance, manifest: instance.manifest, limits, sourceKinds: sourceKinds(instance.manifest), next: [], rejected: 0, traps: 0, past: {} };
   }
 
   private run(stage: Stage, step: (instance: DecoderModule, sink: LaneSink) => void): void {
@@ -169,6 +176,10 @@ export class Chain {
     };
     for (const stage of this.stages) visit(stage, []);
   }
+}
+
+function sourceKinds({ consumes }: DecoderManifest): number {
+  return consumes.filter((kind) => kind < FIRST_DECODER_KIND).reduce((bits, kind) => bits | (1 << kind), 0);
 }
 
 function addCounters(into: Record<string, number>, from: Record<string, number>): Record<string, number> {

@@ -24,8 +24,9 @@ export class DecodeWorker {
     this.chain = new Chain(decoders, options);
   }
 
-  process(batch: Uint8Array, out: HostRecords): void {
-    this.chain.process(batch, (bytes, decoder) => this.take(bytes, decoder, out));
+  /** @param kinds bit k: a record of kind k may be in the batch. */
+  process(batch: Uint8Array, out: HostRecords, kinds?: number): void {
+    this.chain.process(batch, (bytes, decoder) => this.take(bytes, decoder, out), kinds);
   }
 
   tick(seconds: number, out: HostRecords): void {

@@ -10,6 +10,8 @@ export interface RecordBatch {
   readonly records: number;
   /** Payload bytes of its tls.data records, as the loss ledger counts them. */
   readonly payloadBytes: number;
+  /** Bit k is set when a record of kind k may be in it: a module that consumes none of these is spared the batch. Absent: any kind. */
+  readonly kinds?: number;
   /** CLOCK_REALTIME minus CLOCK_BOOTTIME, nanoseconds, when the batch was made; adds to a record's ts_ns to give wall time. */
   readonly clockOffsetNs: bigint;
 }

@@ -8,7 +8,7 @@ import { Shard, type ShardStats } from './shard.js';
 /** Tasks of a shard; the queue keeps their order, which is what makes load, flush and stats exact. */
 export type ShardTask =
   | { kind: 'load'; decoders: readonly LoadedDecoder[]; host: HostContext; version: string; shard: number }
-  | { kind: 'batch'; bytes: Uint8Array<ArrayBuffer>; clockOffsetNs: bigint }
+  | { kind: 'batch'; bytes: Uint8Array<ArrayBuffer>; clockOffsetNs: bigint; kinds: number | undefined }
   | { kind: 'tick'; seconds: number }
   | { kind: 'flush' }
   | { kind: 'stats' };
@@ -38,7 +38,7 @@ function perform(task: ShardTask): Omit<ShardAnswer, 'log'> {
   if (!shard) throw new Error(`task ${task.kind} before load`);
   switch (task.kind) {
     case 'batch':
-      return { events: shard.process(task.bytes, task.clockOffsetNs) };
+      return { events: shard.process(task.bytes, task.clockOffsetNs, task.kinds) };
     case 'tick':
       return { events: shard.tick(task.seconds) };
     case 'flush':

@@ -44,8 +44,8 @@ export class ShardPool {
   }
 
   /** Decodes a batch; its bytes are transferred and gone afterwards. */
-  process({ shard, bytes, clockOffsetNs }: RecordBatch): Promise<ShardAnswer> {
-    return this.run(shard, { kind: 'batch', bytes, clockOffsetNs }, [bytes.buffer]);
+  process({ shard, bytes, clockOffsetNs, kinds }: RecordBatch): Promise<ShardAnswer> {
+    return this.run(shard, { kind: 'batch', bytes, clockOffsetNs, kinds }, [bytes.buffer]);
   }
 
   /** @param seconds on the record clock. */

@@ -47,10 +47,10 @@ export class Shard {
     };
   }
 
-  /** Decodes one batch. @param clockOffsetNs CLOCK_REALTIME - CLOCK_BOOTTIME. @returns its events, redacted, in order. */
-  process(batch: Uint8Array, clockOffsetNs: bigint): ShardEvent[] {
+  /** Decodes one batch. @param clockOffsetNs CLOCK_REALTIME - CLOCK_BOOTTIME. @param kinds as in RecordBatch. @returns its events, redacted, in order. */
+  process(batch: Uint8Array, clockOffsetNs: bigint, kinds?: number): ShardEvent[] {
     this.clockOffsetNs = clockOffsetNs;
-    this.decoder.process(batch, this.records);
+    this.decoder.process(batch, this.records, kinds);
     return this.taken();
   }
 

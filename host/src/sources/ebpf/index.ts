@@ -151,11 +151,11 @@ export class EbpfSource implements Source {
     refuseWithoutRights(table.targets());
   }
 
-  #onNativeBatch({ shard, buffer, length, records, payloadBytes, clockOffsetNs }: NativeBatch, onBatch: OnBatch): void {
+  #onNativeBatch({ shard, buffer, length, records, payloadBytes, kinds, clockOffsetNs }: NativeBatch, onBatch: OnBatch): void {
     const bytes = new Uint8Array(length === buffer.byteLength ? buffer : buffer.slice(0, length));
     // Process records go to every shard: one of them tells all.
     if (shard === 0 && this.#discovery !== undefined && !peekProcesses(bytes, this.#discovery)) this.#unreadable += 1;
-    onBatch({ shard, bytes, records, payloadBytes, clockOffsetNs });
+    onBatch({ shard, bytes, records, payloadBytes, kinds, clockOffsetNs });
   }
 
   async #stop(): Promise<void> {

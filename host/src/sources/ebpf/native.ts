@@ -26,6 +26,8 @@ export interface NativeBatch {
   length: number;
   records: number;
   payloadBytes: number;
+  /** Bit k: a record of kind k is in it. */
+  kinds: number;
   /** CLOCK_REALTIME - CLOCK_BOOTTIME in ns when the batch was made. */
   clockOffsetNs: bigint;
 }
