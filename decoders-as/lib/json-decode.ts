@@ -57,19 +57,26 @@ export function decodeString(at: usize, end: usize, to: usize, toEnd: usize): us
       const i = <usize>ctz(stops);
       const from = p + i;
       const c: u32 = load<u8>(from);
-      let length: usize = 2;
+      let length: usize = 0;
       if (c == 0x5c) {
         const plain: u32 = load<u8>(plainEscapes + <usize>load<u8>(from, 1));
         if (plain) {
           store<u8>(d + i, plain);
+          copy64(d + i + 1, from + 2);
           d--;
-        } else {
-          if (!escapeLength(from, end)) return 0;
-          const written = unescape(d + i, from, end) - d - i;
-          length = escapeRead;
-          d -= length - written;
-          extra += <u32>written - 1;
+          if (i == 63) {
+            next = p + 65;
+            break;
+          }
+          const lowest = stops & (0 - stops);
+          stops &= ~(lowest | (lowest << 1));
+          continue;
         }
+        if (!escapeLength(from, end)) return 0;
+        const written = unescape(d + i, from, end) - d - i;
+        length = escapeRead;
+        d -= length - written;
+        extra += <u32>written - 1;
         copy64(d + i + length, from + length);
       } else if (c == 0x22) {
         decodedEnd = d + i;

@@ -260,7 +260,7 @@ function key(at: usize, end: usize, object: usize, lenient: bool): usize {
   const length = <u32>(close - at - 1);
   // keyOf() without its branches, where reading eight bytes is allowed.
   const isShort = length - 1 < 8 && !keyFlags && at + 9 <= end;
-  const tag = tagOf(isShort ? load<u64>(at + 1) & (u64.MAX_VALUE >> (64 - (<u64>length << 3))) : keyOfText(at + 1, length, keyFlags));
+  const tag = tagOf(isShort ? load<u64>(at + 1) & (u64.MAX_VALUE >> (64 - ((<u64>length) << 3))) : keyOfText(at + 1, length, keyFlags));
   push(JsonKind.STRING, keyFlags, length, at + 1);
   store<u32>(top - NODE, tag, 12);
   store<u16>(object, load<u16>(object, 2) | tagBit(tag), 2);

@@ -9,6 +9,7 @@ const NONE: u64 = keyFor('none');
 const REQUIRED: u64 = keyFor('required');
 const ANY: u64 = keyFor('any');
 const TYPE: u64 = keyFor('type');
+const FUNCTION: u64 = keyFor('function');
 
 let toolCount: u32 = 0;
 
@@ -38,7 +39,7 @@ export function writeTool(name: usize, description: usize, type: usize): void {
   if (!item()) return;
   openMap();
   pairNode('name', name);
-  if (!isKind(type, JsonKind.STRING)) pairLiteral('type', 'function');
+  if (!isKind(type, JsonKind.STRING) || keyOfNode(type) == FUNCTION) pairLiteral('type', 'function');
   else {
     const known = definitionType(jsonText(type), jsonLength(type));
     pairLiteral('type', known);
