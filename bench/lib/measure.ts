@@ -1,21 +1,35 @@
-// Times a function: the best of several rounds, so that what is measured is the code and not what else the machine does.
+// Times steps against one another: in turn, many rounds, the best round of each, so that all see the same machine and none its noise.
 
-/** @returns the least nanoseconds one call took, over rounds that each last about `roundMs`. */
-export function bestNs(step: () => void, rounds = 9, roundMs = 120): number {
-  for (let i = 0; i < 3; i++) step();
-  let best = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < rounds; round++) {
-    let calls = 0;
+/** Runs once and returns what it measured, in nanoseconds; what it prepares or cleans up outside of that is not counted. */
+export type Step = () => number;
+
+/** A step that is timed as a whole. */
+export function timed(work: () => void): Step {
+  return () => {
     const began = process.hrtime.bigint();
-    let took = 0;
-    do {
-      step();
-      calls++;
-      took = Number(process.hrtime.bigint() - began);
-    } while (took < roundMs * 1e6);
-    best = Math.min(best, took / calls);
+    work();
+    return Number(process.hrtime.bigint() - began);
+  };
+}
+
+/** @returns for each step the least mean nanoseconds of a round; rounds of the steps alternate and last about `roundMs` each. */
+export function bestOfEach(steps: readonly Step[], rounds = 15, roundMs = 60): number[] {
+  const best = steps.map(() => Number.POSITIVE_INFINITY);
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, step] of steps.entries()) best[i] = Math.min(best[i] as number, meanNs(step, roundMs));
   }
   return best;
+}
+
+function meanNs(step: Step, roundMs: number): number {
+  const end = performance.now() + roundMs;
+  let calls = 0;
+  let sum = 0;
+  do {
+    sum += step();
+    calls++;
+  } while (performance.now() < end);
+  return sum / calls;
 }
 
 /** The figures of one bench, ready for a table or for JSON. */

@@ -4,6 +4,7 @@ import { RECORD_AT, tlsCloseRecord, tlsDataRecord } from '../../host/src/sources
 
 const CONNECTION = { tgid: 4711, ssl: 1, generation: 1 };
 const TS_NS = 1_000_000_000;
+const BATCH_BYTES = 256 * 1024;
 
 /** A stream cut into records of the size the kernel makes. */
 function stream(direction: 'read' | 'write', bytes: Uint8Array, offset = 0): Uint8Array[] {
@@ -115,31 +116,23 @@ export const SSE_END = Buffer.from('e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n');
 export class Connection {
   /** What the native reader says of such a batch. */
   static readonly kinds = (1 << Kind.tls_data) | (1 << Kind.tls_close);
-  readonly batches: Uint8Array<ArrayBuffer>[] = [];
+  /** Batches of what the client wrote. */
+  readonly request: readonly Uint8Array<ArrayBuffer>[];
+  /** Batches of what it read, and of the end. */
+  readonly rest: readonly Uint8Array<ArrayBuffer>[];
   private readonly generations: { view: DataView; at: number }[] = [];
   private generation = 1n;
 
   /** @param request what the client wrote @param reads what it read, one record each (cut at the kernel's chunk size) */
-  constructor(request: Uint8Array, reads: readonly Uint8Array[], batchBytes = 256 * 1024) {
-    const records = stream('write', request);
+  constructor(request: Uint8Array, reads: readonly Uint8Array[]) {
+    this.request = this.batches(stream('write', request));
+    const records: Uint8Array[] = [];
     let offset = 0;
     for (const read of reads) {
       records.push(...stream('read', read, offset));
       offset += read.length;
     }
-    records.push(tlsCloseRecord(CONNECTION, offset, request.length, TS_NS));
-    let held: Uint8Array[] = [];
-    let length = 0;
-    for (const record of records) {
-      if (length + record.length > batchBytes) {
-        this.add(held);
-        held = [];
-        length = 0;
-      }
-      held.push(record);
-      length += record.length;
-    }
-    this.add(held);
+    this.rest = this.batches([...records, tlsCloseRecord(CONNECTION, offset, request.length, TS_NS)]);
   }
 
   /** Makes it a connection that was never seen. */
@@ -148,7 +141,23 @@ export class Connection {
     for (const { view, at } of this.generations) view.setBigUint64(at, this.generation, true);
   }
 
-  private add(records: readonly Uint8Array[]): void {
+  private batches(records: readonly Uint8Array[]): Uint8Array<ArrayBuffer>[] {
+    const out: Uint8Array<ArrayBuffer>[] = [];
+    let held: Uint8Array[] = [];
+    let length = 0;
+    for (const record of records) {
+      if (length + record.length > BATCH_BYTES) {
+        out.push(this.batch(held));
+        held = [];
+        length = 0;
+      }
+      held.push(record);
+      length += record.length;
+    }
+    return [...out, this.batch(held)];
+  }
+
+  private batch(records: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
     const batch = new Uint8Array(Buffer.concat(records));
     const view = new DataView(batch.buffer);
     let at = 0;
@@ -157,6 +166,6 @@ export class Connection {
       this.generations.push({ view, at: at + RECORD_AT + generation });
       at += record.length;
     }
-    this.batches.push(batch);
+    return batch;
   }
 }

@@ -85,6 +85,7 @@ export function compileDecoder(bytes: Uint8Array<ArrayBuffer>): CompiledDecoder 
 export class DecoderModule {
   readonly manifest: DecoderManifest;
   private readonly memory: WebAssembly.Memory;
+  private view = new Uint8Array(0);
   private readonly exports: DecoderExports;
   private readonly inAt: number;
   private readonly outAt: readonly [number, number];
@@ -131,12 +132,12 @@ export class DecoderModule {
   process(bytes: Uint8Array, sink: LaneSink): void {
     if (bytes.length > this.limits.inBytes)
       throw new DecoderError('rejected', `a batch of ${bytes.length} bytes exceeds the in buffer of ${this.limits.inBytes}`);
-    new Uint8Array(this.memory.buffer, this.inAt, bytes.length).set(bytes);
-    let code = this.call('oisp_process', bytes.length);
+    this.bytes().set(bytes, this.inAt);
+    let code = this.processCall(bytes.length);
     for (;;) {
       const given = this.drain(sink);
       if (code < 0) throw new DecoderError('rejected', this.lastError());
-      if (this.call('oisp_consumed') >= bytes.length) return;
+      if (this.consumed() >= bytes.length) return;
       if (!given) throw new DecoderError('trap', 'stopped without input consumed or output made');
       code = this.call('oisp_resume');
     }
@@ -166,13 +167,19 @@ export class DecoderModule {
   private drain(sink: LaneSink): boolean {
     let given = false;
     for (const lane of [0, 1] as const) {
-      const length = this.call('oisp_out_len', lane);
+      const length = this.outLength(lane);
       if (length > this.limits.outBytes) throw new DecoderError('trap', `claims ${length} bytes in out lane ${lane} of ${this.limits.outBytes}`);
       if (length === 0) continue;
       given = true;
-      sink(lane, new Uint8Array(this.memory.buffer, this.outAt[lane], length));
+      sink(lane, this.bytes().subarray(this.outAt[lane], this.outAt[lane] + length));
     }
     return given;
+  }
+
+  /** The whole memory. Growth detaches a view, so it is made again then. */
+  private bytes(): Uint8Array {
+    if (this.view.buffer !== this.memory.buffer) this.view = new Uint8Array(this.memory.buffer);
+    return this.view;
   }
 
   private lastError(): string {
@@ -190,8 +197,38 @@ export class DecoderModule {
     try {
       return this.exports[name](...args);
     } catch (error) {
-      if (error instanceof DecoderError) throw error;
-      throw new DecoderError('trap', `${name}: ${(error as Error).message}`, { cause: error });
+      throw asTrap(name, error);
     }
   }
+
+  // The three calls below are made for every batch: named one by one, so that each is a direct call into the module.
+
+  private processCall(length: number): number {
+    try {
+      return this.exports.oisp_process(length);
+    } catch (error) {
+      throw asTrap('oisp_process', error);
+    }
+  }
+
+  private consumed(): number {
+    try {
+      return this.exports.oisp_consumed();
+    } catch (error) {
+      throw asTrap('oisp_consumed', error);
+    }
+  }
+
+  private outLength(lane: 0 | 1): number {
+    try {
+      return this.exports.oisp_out_len(lane);
+    } catch (error) {
+      throw asTrap('oisp_out_len', error);
+    }
+  }
+}
+
+/** What an instance throws means that it is lost. */
+function asTrap(name: string, error: unknown): DecoderError {
+  return error instanceof DecoderError ? error : new DecoderError('trap', `${name}: ${(error as Error).message}`, { cause: error });
 }
