@@ -19,7 +19,8 @@ namespace {
 
 constexpr int kPollMs = 2;                         // between looks at an empty ring while the machine is busy
 constexpr uint64_t kBusyNs = 20 * 1000 * 1000;     // an empty ring is polled this long before the reader sleeps
-constexpr int kSleepMs = 1000;                     // bounds what a lost wakeup could cost
+constexpr int kSleepMs = 10000;                    // bounds what a lost wakeup could cost; each time out is CPU time of an idle machine
+constexpr int kCreditMs = 1000;                    // the same for a lost credit
 constexpr size_t kEarlyBatches = 4;                // batches that are not full wait when this many are not taken yet
 constexpr int kRecordsPerTurn = 256;               // between looks at the clock and the mode
 constexpr int kBusyTailTurns = 500;                // turns of kPollMs that a half-written record is waited for at the end
@@ -243,7 +244,7 @@ void RingReader::wait_for_credit() {
   for (;;) {
     RingSample sample = ring_.peek();
     if (mode() != Mode::kRun || !sample.data || !blocked(sample)) break;
-    poll_wake(kSleepMs, false);
+    poll_wake(kCreditMs, false);
   }
   stalled_.store(false);
 }

@@ -141,6 +141,7 @@ struct sched_entity {
 };
 
 struct task_struct {
+	unsigned int flags;
 	struct sched_entity se;
 	struct mm_struct *mm;
 	int exit_code;

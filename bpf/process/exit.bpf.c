@@ -63,6 +63,8 @@ SEC("tp_btf/sched_process_exit") int process_exit(u64 *ctx)
 	struct task_struct *task = current_task();
 	u32 tgid = current_tgid();
 
+	if (is_kernel_thread(task))
+		return 0;
 	calls_forget();
 	if (BPF_CORE_READ(task, signal, live.counter) != 0)
 		return 0;

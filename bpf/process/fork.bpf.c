@@ -13,7 +13,7 @@ SEC("tp_btf/sched_process_fork") int process_fork(u64 *ctx)
 	u32 child_tgid = BPF_CORE_READ(child, tgid);
 	struct oisp_sys_fork *rec;
 
-	if (child_tgid == parent_tgid)
+	if (child_tgid == parent_tgid || is_kernel_thread(child))
 		return 0;
 	scope_inherit(parent_tgid, child_tgid);
 	if (scope_of(parent_tgid) != SCOPE_IN && scope_of(child_tgid) != SCOPE_IN)
