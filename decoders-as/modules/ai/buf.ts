@@ -114,6 +114,19 @@ export function bufSet(buf: usize, from: usize, length: u32, limit: u32): usize 
   return bufAppend(buf, from, min(length, limit), limit);
 }
 
+/** A name out of a body with lost bytes, or none: the mark that stands for them means that it is not the name. */
+export function bufUnlessBridged(buf: usize, gaps: u32): usize {
+  const length = bufLength(buf);
+  if (!gaps || length < 3) return buf;
+  const at = bufAt(buf);
+  for (let i: u32 = 0; i + 3 <= length; i++) {
+    if (load<u16>(at + i) != 0xbfef || load<u8>(at + i, 2) != 0xbd) continue;
+    bufFree(buf);
+    return 0;
+  }
+  return buf;
+}
+
 /** Appends an ASCII literal. */
 export function bufAppendLiteral(buf: usize, literal: string, limit: u32): usize {
   const grown = bufRoom(buf, literal.length, limit);

@@ -3,7 +3,7 @@ import { Status } from '../../abi/module';
 import { EventType } from '../../abi/events';
 import { RecHeader } from '../../abi/records';
 import { JsonEnd, jsonDeep, jsonKind, JsonKind, jsonMark, jsonParseDecoding, jsonRelease } from '../../lib/json';
-import { bufAppend, bufAt, bufLength } from './buf';
+import { bufAppend, bufAt, bufLength, bufUnlessBridged } from './buf';
 import { counters } from './counters';
 import { emit } from './emit';
 import { bodyAt, bodyLength, dropBody, Exchange, Mode, Request } from './exchange';
@@ -105,7 +105,7 @@ export function settleRequest(x: Exchange): i32 {
 
 function tell(x: Exchange): i32 {
   const model = find(root, MODEL);
-  x.requestModel = setText(x.requestModel, model);
+  x.requestModel = bufUnlessBridged(setText(x.requestModel, model), x.request.gaps);
   if (!bufLength(x.requestModel)) modelOfPath(x);
   x.streaming = isTrue(find(root, STREAM));
   if (bufLength(x.requestModel)) inferProvider(x, formatOf(x.format), bufAt(x.requestModel), bufLength(x.requestModel));

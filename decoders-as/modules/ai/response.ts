@@ -5,7 +5,7 @@ import { Completeness } from '../../abi/records';
 import { JsonEnd, jsonMark, jsonParse, jsonRelease } from '../../lib/json';
 import { sseEnd } from '../../lib/sse';
 import { Answer, callAt, callCount, Choice, choiceAt, choiceCount, knowsTokens, newAnswer, NAME_LIMIT, Token, tokensOf } from './answer';
-import { bufAppend, bufAppendLiteral, bufAt, bufLength } from './buf';
+import { bufAppend, bufAppendLiteral, bufAt, bufLength, bufUnlessBridged } from './buf';
 import { counters } from './counters';
 import { emit } from './emit';
 import { bodyAt, bodyLength, dropBody, Exchange, Mode, Request } from './exchange';
@@ -54,6 +54,8 @@ function readBody(x: Exchange): void {
     a.errorMessage = bufAppend(a.errorMessage, bodyAt(side), min(bodyLength(side), PAGE_KEPT), PAGE_KEPT);
   }
   dropBody(side);
+  a.model = bufUnlessBridged(a.model, side.gaps);
+  a.id = bufUnlessBridged(a.id, side.gaps);
   counters.unknownTypes += a.unknown;
   if (x.format == FormatId.NONE) return;
   settleOutcome(x, a);
