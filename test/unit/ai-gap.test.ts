@@ -45,8 +45,9 @@ it('a response whose model has lost bytes is of the model that was asked', () =>
   const body =
     '{"id":"chatcmpl-0123456789","object":"chat.completion","model":"gpt-4o-2024-08-06","choices":[{"index":0,"message":{"role":"assistant","content":"yo"},"finish_reason":"stop"}]}';
   const response = decode(body, '"gpt-4o-', 4, 'response').find(({ type }) => type === 'ai.response');
-  assert.equal((response?.data['model'] as { id: string }).id, 'gpt-4o');
-  assert.equal(response?.meta.completeness, 'partial');
+  assert.ok(response);
+  assert.equal((response.data['model'] as { id: string }).id, 'gpt-4o');
+  assert.equal(response.meta.completeness, 'partial');
   const renamed = decode(body, '"chatcmpl-', 4, 'response').find(({ type }) => type === 'ai.response');
   assert.equal(renamed?.data['provider_request_id'], undefined);
 });
