@@ -72,21 +72,27 @@ else
   tools_present || die "this system has no apt-get: install clang, llvm (llvm-strip), a C++ compiler, pkg-config and the headers of libbpf, libelf and zlib yourself (missing:$missing)"
 fi
 
-# build_libbpf: Ubuntu 22.04 has only libbpf 0.5. The upstream source that Ubuntu 24.04 (else Debian 12) packages is fetched, its hash is
-# checked against the one in their signed package lists, and a static library is built from it and kept in .setup/. Nothing is installed.
+# fetch_libbpf FILE: the upstream source that Ubuntu 24.04, else Debian 12, packages, from a mirror this system uses already. The hashes
+# are those of their signed package lists.
+fetch_libbpf() {
+  for mirror in $(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
+    sed -n -E 's/^deb +(\[[^]]*\] +)?(https?:[^ ]+).*/\2/p; s/^URIs: *(https?:[^ ]+).*/\1/p' | sort -u); do
+    for source in 1.3.0:11db86acd627e468bc48b7258c1130aba41a12c4d364f78e184fd2f5a913d861 1.1.2:b50ab60637fb713db78aa98e6ca911ddf13c0799d498a1f6ec03ebffc7dca588; do
+      "$helper" download-file "${mirror%/}/pool/main/libb/libbpf/libbpf_${source%%:*}.orig.tar.gz" "$1" "SHA256:${source#*:}" && return 0
+    done
+  done
+  return 1
+}
+
+# build_libbpf: Ubuntu 22.04 has only libbpf 0.5. A static library is built from a newer source and kept in .setup/; nothing is installed.
 build_libbpf() {
-  say "building libbpf 1.3: the $(pkg-config --modversion libbpf) of this system is too old for current kernels"
+  say "building libbpf: the $(pkg-config --modversion libbpf) of this system is too old for current kernels"
   command -v make >/dev/null 2>&1 || packages=make install_packages
   helper=/usr/lib/apt/apt-helper
   [ -x "$helper" ] || die "libbpf 1.0 or newer is needed, with its headers: install it, or build it with PREFIX=$OISP_ROOT/.setup/libbpf"
   folder=$(mktemp -d)
   trap 'rm -rf "$folder"' EXIT
-  {
-    "$helper" download-file http://archive.ubuntu.com/ubuntu/pool/main/libb/libbpf/libbpf_1.3.0.orig.tar.gz "$folder/libbpf.tar.gz" \
-      SHA256:11db86acd627e468bc48b7258c1130aba41a12c4d364f78e184fd2f5a913d861 ||
-      "$helper" download-file http://deb.debian.org/debian/pool/main/libb/libbpf/libbpf_1.1.2.orig.tar.gz "$folder/libbpf.tar.gz" \
-        SHA256:b50ab60637fb713db78aa98e6ca911ddf13c0799d498a1f6ec03ebffc7dca588
-  } >.setup/libbpf.log 2>&1 || die "the source of libbpf could not be fetched: .setup/libbpf.log has the whole story"
+  fetch_libbpf "$folder/libbpf.tar.gz" >.setup/libbpf.log 2>&1 || die "the source of libbpf could not be fetched: .setup/libbpf.log has the whole story"
   tar -xzf "$folder/libbpf.tar.gz" -C "$folder"
   prefix=$OISP_ROOT/.setup/libbpf
   rm -rf "$prefix" dist/native dist/bpf
