@@ -6,6 +6,8 @@ import { loadDecoders } from '../../host/src/decode/load.js';
 import type { OispEvent, Sink } from '../../host/src/events/event.js';
 import type { RecordBatch, Source } from '../../host/src/events/source.js';
 import { EventType } from '../../host/src/gen/events.js';
+import { TlsDataOffset } from '../../host/src/gen/records.js';
+import { RECORD_AT } from '../../host/src/sources/plaintext/kernel-records.js';
 import { makeLedger } from '../../host/src/topology/ledger.js';
 import { Pipeline } from '../../host/src/topology/pipeline.js';
 import { ShardPool } from '../../host/src/topology/shard-pool.js';
@@ -38,7 +40,7 @@ function batches(shards: number): RecordBatch[] {
       const { request, response } = exchange(n);
       wire.write(request).read(response);
       for (const record of wire.records.splice(0)) {
-        out.push({ shard, bytes: new Uint8Array(record), records: 1, payloadBytes: record.length - 7 - 96, clockOffsetNs: 0n });
+        out.push({ shard, bytes: new Uint8Array(record), records: 1, payloadBytes: record.length - RECORD_AT - TlsDataOffset.SIZE, clockOffsetNs: 0n });
       }
     }
   }

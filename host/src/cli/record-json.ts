@@ -1,9 +1,6 @@
 // Shows what a decoder module put out as one JSON object per record, with every field named; for people who debug decoders.
-import { Unpackr } from 'msgpackr';
+import { unpackr } from '../decode/unpack.js';
 import { CompletenessText, DirectionText, Kind, KindText, ProcHowText, RoleText } from '../gen/records.js';
-
-// 'auto': a number where it is exact, else a BigInt. The type declaration of msgpackr does not list it.
-const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'auto' as 'number' });
 
 /** Names of a record's elements after the kind, in order (schema/decoder-abi.md). */
 const FIELDS: Readonly<Record<number, readonly string[]>> = {

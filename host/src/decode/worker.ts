@@ -1,11 +1,9 @@
 // The decoding half of a shard: batches in, events before the envelope out. It knows no source, no sink and no configuration.
-import { Unpackr } from 'msgpackr';
+
 import type { HostRecords, ProcessEnd, ProcessStart, RawEvent } from '../events/raw-event.js';
 import { Kind } from '../gen/records.js';
 import { Chain, type ChainTap, type LoadedDecoder, type ModuleCounters } from './chain.js';
-
-// 'auto': a number where it is exact, else a BigInt. The type declaration of msgpackr does not list it.
-const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'auto' as 'number' });
+import { unpackr } from './unpack.js';
 
 /** Counts of what the chain gave the host. */
 export interface DecodeCounters {
