@@ -3,7 +3,6 @@ import { loadConfig } from '../config/index.js';
 import { paths, version } from '../config/paths.js';
 import { loadDecoders } from '../decode/load.js';
 import { ReplaySource } from '../sources/replay/index.js';
-import { makeLedger } from '../topology/ledger.js';
 import { Pipeline } from '../topology/pipeline.js';
 import { ShardPool } from '../topology/shard-pool.js';
 import { openSink } from './run.js';
@@ -38,12 +37,7 @@ export async function replay(file: string, flags: ReplayFlags): Promise<number> 
       (error: Error) => error,
     );
     await pipeline.stop();
-    const shards = await pool.stats();
-    const ledger = makeLedger(source.stats(), pipeline.counts, shards);
-    tellRun(
-      { ledger, source: source.stats(), pipeline: pipeline.counts, correlate: pipeline.correlator.counters(), shards, sink: sink.stats(), recorder: undefined },
-      flags,
-    );
+    await tellRun({ source, pipeline, pool, sink }, flags);
     if (outcome) throw outcome;
     return sink.stats().dropped > 0 ? 1 : 0;
   } finally {

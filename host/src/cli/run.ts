@@ -10,7 +10,6 @@ import { makeSink, type SinkName } from '../sinks/index.js';
 import { EbpfSource, readHostContext } from '../sources/ebpf/index.js';
 import { Recorder } from '../sources/replay/recorder.js';
 import { shrinkHeap } from '../topology/heap.js';
-import { makeLedger } from '../topology/ledger.js';
 import { Pipeline } from '../topology/pipeline.js';
 import { ShardPool } from '../topology/shard-pool.js';
 import { ObservedCommand } from './command.js';
@@ -54,20 +53,7 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
     );
     exitCode = command.length ? await observe(command, source, host, ended.promise) : await untilSignal(ended.promise);
     await pipeline.stop();
-    const shards = await pool.stats();
-    const ledger = makeLedger(source.stats(), pipeline.counts, shards);
-    tellRun(
-      {
-        ledger,
-        source: source.stats(),
-        pipeline: pipeline.counts,
-        correlate: pipeline.correlator.counters(),
-        shards,
-        sink: sink.stats(),
-        recorder: recorder?.stats(),
-      },
-      flags,
-    );
+    await tellRun({ source, pipeline, pool, sink, recorder }, flags);
     if (sink.stats().dropped > 0 && exitCode === 0) exitCode = 1;
   } finally {
     // Closing twice is harmless: an error on the way must not leave probes or files behind.
