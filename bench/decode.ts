@@ -30,7 +30,7 @@ function throughShard(): Decode {
   const shard = new Shard({ decoders: loadDecoders(paths.decoders), host: NO_HOST, version, shard: 0 });
   return (batches) => {
     let bytes = 0;
-    for (const batch of batches) for (const { event } of shard.process(batch, 0n, Connection.kinds)) bytes += JSON.stringify(event).length;
+    for (const batch of batches) for (const { event } of shard.process(batch, 0n, Connection.kinds).events) bytes += JSON.stringify(event).length;
     return bytes;
   };
 }

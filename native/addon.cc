@@ -50,6 +50,8 @@ class SensorWrap : public Napi::ObjectWrap<SensorWrap>, public BatchSink {
                            InstanceMethod<&SensorWrap::scope_remove>("scopeRemove"),
                            InstanceMethod<&SensorWrap::scope_add_comm>("scopeAddComm"),
                            InstanceMethod<&SensorWrap::set_capture_all>("setCaptureAll"),
+                           InstanceMethod<&SensorWrap::set_files_all>("setFilesAll"),
+                           InstanceMethod<&SensorWrap::gate_add>("gateAdd"),
                            InstanceMethod<&SensorWrap::start>("start"),
                            InstanceMethod<&SensorWrap::credit>("credit"),
                            InstanceMethod<&SensorWrap::stats>("stats"),
@@ -76,6 +78,8 @@ class SensorWrap : public Napi::ObjectWrap<SensorWrap>, public BatchSink {
   Napi::Value scope_remove(const Napi::CallbackInfo& info);
   Napi::Value scope_add_comm(const Napi::CallbackInfo& info);
   Napi::Value set_capture_all(const Napi::CallbackInfo& info);
+  Napi::Value set_files_all(const Napi::CallbackInfo& info);
+  Napi::Value gate_add(const Napi::CallbackInfo& info);
   Napi::Value start(const Napi::CallbackInfo& info);
   Napi::Value credit(const Napi::CallbackInfo& info);
   Napi::Value stats(const Napi::CallbackInfo& info);
@@ -148,9 +152,11 @@ Napi::Value SensorWrap::layout(const Napi::CallbackInfo& info) {
 
 Napi::Value SensorWrap::attach_uprobe(const Napi::CallbackInfo& info) {
   int link = 0;
-  size_t offset = static_cast<size_t>(info[2].As<Napi::Number>().Int64Value());
-  Failure failure = sensor_.attach_uprobe(info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::String>().Utf8Value(), offset,
-                                          info[3].As<Napi::Boolean>().Value(), &link);
+  ProbePlace place;
+  place.offset = static_cast<uint64_t>(info[2].As<Napi::Number>().Int64Value());
+  place.is_return = info[3].As<Napi::Boolean>().Value();
+  place.target = info[4].As<Napi::Number>().Uint32Value();
+  Failure failure = sensor_.attach_uprobe(info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::String>().Utf8Value(), place, &link);
   if (failure) throw_failure(info.Env(), failure);
   return Napi::Number::New(info.Env(), link);
 }
@@ -161,7 +167,9 @@ Napi::Value SensorWrap::detach(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SensorWrap::scope_add(const Napi::CallbackInfo& info) {
-  Failure failure = sensor_.scope_add(info[0].As<Napi::Number>().Uint32Value(), info[1].As<Napi::Boolean>().Value(), info[2].As<Napi::Boolean>().Value());
+  Napi::Object given = info[1].As<Napi::Object>();
+  auto flag = [&](const char* name) -> uint32_t { return given.Get(name).As<Napi::Boolean>().Value(); };
+  Failure failure = sensor_.scope_add(info[0].As<Napi::Number>().Uint32Value(), {flag("capture"), flag("inherit"), flag("files"), 0});
   if (failure) throw_failure(info.Env(), failure);
   return info.Env().Undefined();
 }
@@ -179,6 +187,16 @@ Napi::Value SensorWrap::scope_add_comm(const Napi::CallbackInfo& info) {
 Napi::Value SensorWrap::set_capture_all(const Napi::CallbackInfo& info) {
   capture_all_ = info[0].As<Napi::Boolean>().Value();
   sensor_.set_capture_all(capture_all_);
+  return info.Env().Undefined();
+}
+
+Napi::Value SensorWrap::set_files_all(const Napi::CallbackInfo& info) {
+  sensor_.set_files_all(info[0].As<Napi::Boolean>().Value());
+  return info.Env().Undefined();
+}
+
+Napi::Value SensorWrap::gate_add(const Napi::CallbackInfo& info) {
+  sensor_.gate_add(info[0].As<Napi::Number>().Uint32Value(), static_cast<uint8_t>(info[1].As<Napi::Number>().Uint32Value()));
   return info.Env().Undefined();
 }
 

@@ -7,46 +7,39 @@
 namespace oisp {
 namespace {
 
-bool whole_exec(const oisp_sys_exec* exec, uint32_t size) {
-  return exec->exe_len <= sizeof(exec->exe) && exec->cwd_len <= sizeof(exec->cwd) && exec->cgroup_len <= sizeof(exec->cgroup) &&
-         exec->args_len <= sizeof(exec->args) && size == offsetof(oisp_sys_exec, args) + exec->args_len;
+uint32_t u32_at(const uint8_t* data, uint32_t offset) {
+  uint32_t value;
+  memcpy(&value, data + offset, sizeof(value));
+  return value;
 }
-
-void clear_tail(char* area, size_t area_size, uint32_t used) { memset(area + used, 0, area_size - used); }
 
 }  // namespace
 
-bool whole_record(const uint8_t* data, uint32_t sample_size) {
-  if (sample_size < sizeof(oisp_rec_header)) return false;
-  auto header = reinterpret_cast<const oisp_rec_header*>(data);
-  uint32_t size = header->size;
-  if (size > sample_size || size > kMaxRecord) return false;
-  switch (header->kind) {
-    case OISP_KIND_TLS_DATA:
-      return size >= sizeof(oisp_tls_data) && size == sizeof(oisp_tls_data) + reinterpret_cast<const oisp_tls_data*>(data)->len;
-    case OISP_KIND_TLS_CLOSE:
-      return size == sizeof(oisp_tls_close);
-    case OISP_KIND_SYS_EXEC:
-      return size >= offsetof(oisp_sys_exec, args) && whole_exec(reinterpret_cast<const oisp_sys_exec*>(data), size);
-    case OISP_KIND_SYS_EXIT:
-      return size == sizeof(oisp_sys_exit);
-    case OISP_KIND_SYS_FORK:
-      return size == sizeof(oisp_sys_fork);
-    default:
-      return false;
-  }
+const RecordShape* shape_of(uint16_t kind) {
+  for (const RecordShape& shape : kRecordShapes)
+    if (shape.kind == kind) return &shape;
+  return nullptr;
 }
 
-void clear_unused(uint8_t* copy) {
-  oisp_rec_header header;
-  memcpy(&header, copy, sizeof(header));
-  if (header.kind != OISP_KIND_SYS_EXEC) return;
-  uint32_t lengths[3];
-  memcpy(lengths, copy + offsetof(oisp_sys_exec, exe_len), sizeof(lengths));
-  char* bytes = reinterpret_cast<char*>(copy);
-  clear_tail(bytes + offsetof(oisp_sys_exec, exe), OISP_PATH_AREA, lengths[0]);
-  clear_tail(bytes + offsetof(oisp_sys_exec, cwd), OISP_PATH_AREA, lengths[1]);
-  clear_tail(bytes + offsetof(oisp_sys_exec, cgroup), OISP_CGROUP_AREA, lengths[2]);
+const RecordShape* whole_record(const uint8_t* data, uint32_t sample_size) {
+  if (sample_size < sizeof(oisp_rec_header)) return nullptr;
+  auto header = reinterpret_cast<const oisp_rec_header*>(data);
+  uint32_t size = header->size;
+  const RecordShape* shape = shape_of(header->kind);
+  if (!shape || size > sample_size || size > kMaxRecord || size < shape->fixed) return nullptr;
+  uint32_t tail = shape->tail_offset ? u32_at(data, shape->tail_offset) : 0;
+  if (tail > shape->tail_max || size != shape->fixed + tail) return nullptr;
+  for (uint32_t i = 0; i < shape->areas; i++)
+    if (u32_at(data, shape->area[i].used_offset) > shape->area[i].size) return nullptr;
+  return shape;
+}
+
+void clear_unused(const RecordShape& shape, uint8_t* copy) {
+  for (uint32_t i = 0; i < shape.areas; i++) {
+    const RecordArea& area = shape.area[i];
+    uint32_t used = u32_at(copy, area.used_offset);
+    memset(copy + area.offset + used, 0, area.size - used);
+  }
 }
 
 }  // namespace oisp

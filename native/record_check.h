@@ -4,18 +4,25 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "records.h"
+#include "record_tables.h"
 
 namespace oisp {
 
-// The longest record there is.
-constexpr size_t kMaxRecord = sizeof(oisp_tls_data) + OISP_TLS_CHUNK;
-static_assert(sizeof(oisp_sys_exec) <= kMaxRecord, "sys_exec is the longest record");
+constexpr size_t longest_record() {
+  size_t longest = 0;
+  for (const RecordShape& shape : kRecordShapes)
+    if (shape.fixed + shape.tail_max > longest) longest = shape.fixed + shape.tail_max;
+  return longest;
+}
+constexpr size_t kMaxRecord = longest_record();
 
-// False when the kind is unknown or a length is impossible.
-bool whole_record(const uint8_t* data, uint32_t sample_size);
+// nullptr for a kind that is no kernel record.
+const RecordShape* shape_of(uint16_t kind);
+
+// The record's shape, nullptr when the kind is unknown or a length is impossible.
+const RecordShape* whole_record(const uint8_t* data, uint32_t sample_size);
 
 // Clears the parts of a copied record that the kernel reserved and did not write: they hold what the ring held before.
-void clear_unused(uint8_t* copy);
+void clear_unused(const RecordShape& shape, uint8_t* copy);
 
 }  // namespace oisp

@@ -12,8 +12,6 @@
 #include <cstring>
 #include <ctime>
 
-#include "record_check.h"
-
 namespace oisp {
 namespace {
 
@@ -34,9 +32,7 @@ uint64_t monotonic_ns() {
 
 void add(std::atomic<uint64_t>& counter, uint64_t amount) { counter.fetch_add(amount, std::memory_order_relaxed); }
 
-bool is_tls(uint16_t kind) { return kind == OISP_KIND_TLS_DATA || kind == OISP_KIND_TLS_CLOSE; }
-
-// tls_data and tls_close begin alike: header, then ssl. One connection is always on one shard.
+// Records of a connection begin alike: header, then the address that names it. One connection is always on one shard.
 static_assert(offsetof(oisp_tls_data, ssl) == offsetof(oisp_tls_close, ssl), "ssl is where shard_of expects it");
 uint32_t shard_of(const oisp_tls_close* record, uint32_t shards) {
   uint64_t hash = record->ssl ^ (static_cast<uint64_t>(record->header.tgid) << 32);
@@ -171,13 +167,14 @@ RingReader::Taken RingReader::take_some(bool ignore_credit) {
   for (int i = 0; i < kRecordsPerTurn; i++) {
     RingSample sample = ring_.peek();
     if (!sample.data) return i ? Taken::kSome : Taken::kNothing;
-    if (!whole_record(sample.data, sample.size)) {
+    const RecordShape* shape = whole_record(sample.data, sample.size);
+    if (!shape) {
       add(counters_.malformed, 1);
       ring_.release();
       continue;
     }
-    if (!ignore_credit && blocked(sample)) return i ? Taken::kSome : Taken::kStalled;
-    take_record(sample);
+    if (!ignore_credit && blocked(sample, shape->route)) return i ? Taken::kSome : Taken::kStalled;
+    take_record(sample, *shape);
     ring_.release();
   }
   return Taken::kSome;
@@ -186,23 +183,24 @@ RingReader::Taken RingReader::take_some(bool ignore_credit) {
 bool RingReader::over_limit(uint32_t shard) const { return in_flight_[shard].load() >= options_.max_in_flight_bytes; }
 
 // Only the shard that the next record is for matters: taking it is what would grow that shard's debt.
-bool RingReader::blocked(const RingSample& sample) const {
+bool RingReader::blocked(const RingSample& sample, Route route) const {
   auto record = reinterpret_cast<const oisp_tls_close*>(sample.data);
-  if (is_tls(record->header.kind)) return over_limit(shard_of(record, options_.shards));
+  if (route == Route::kConnection) return over_limit(shard_of(record, options_.shards));
+  if (route == Route::kFirst) return over_limit(0);
   for (uint32_t shard = 0; shard < options_.shards; shard++)
     if (over_limit(shard)) return true;
   return false;
 }
 
-void RingReader::take_record(const RingSample& sample) {
+void RingReader::take_record(const RingSample& sample, const RecordShape& shape) {
   auto record = reinterpret_cast<const oisp_tls_close*>(sample.data);
   uint32_t size = record->header.size;
   uint16_t kind = record->header.kind;
-  uint32_t payload = kind == OISP_KIND_TLS_DATA ? size - static_cast<uint32_t>(sizeof(oisp_tls_data)) : 0;
-  uint32_t first = is_tls(kind) ? shard_of(record, options_.shards) : 0;
-  uint32_t last = is_tls(kind) ? first : options_.shards - 1;
+  uint32_t payload = shape.payload ? size - shape.fixed : 0;
+  uint32_t first = shape.route == Route::kConnection ? shard_of(record, options_.shards) : 0;
+  uint32_t last = shape.route == Route::kAll ? options_.shards - 1 : first;
   for (uint32_t shard = first; shard <= last; shard++) {
-    clear_unused(writer_.append(shard, kind, sample.data, size, payload));
+    clear_unused(shape, writer_.append(shard, kind, sample.data, size, payload));
     if (writer_.full(shard)) hand_over(shard);
   }
   add(counters_.records, 1);
@@ -243,7 +241,9 @@ void RingReader::wait_for_credit() {
   add(counters_.stalls, 1);
   for (;;) {
     RingSample sample = ring_.peek();
-    if (mode() != Mode::kRun || !sample.data || !blocked(sample)) break;
+    if (mode() != Mode::kRun || !sample.data) break;
+    // Peeked again: what lies there was found whole before the wait.
+    if (!blocked(sample, shape_of(reinterpret_cast<const oisp_rec_header*>(sample.data)->kind)->route)) break;
     poll_wake(kCreditMs, false);
   }
   stalled_.store(false);

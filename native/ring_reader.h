@@ -19,6 +19,7 @@
 #include "batch_writer.h"
 #include "control.h"
 #include "failure.h"
+#include "record_check.h"
 #include "ring_map.h"
 
 namespace oisp {
@@ -78,9 +79,9 @@ class RingReader {
   void run_live();
   void drain();
   Taken take_some(bool ignore_credit);
-  bool blocked(const RingSample& sample) const;
+  bool blocked(const RingSample& sample, Route route) const;
   bool over_limit(uint32_t shard) const;
-  void take_record(const RingSample& sample);
+  void take_record(const RingSample& sample, const RecordShape& shape);
   void flush_aged();
   void flush_all(bool even_if_waiting);
   void hand_over(uint32_t shard);

@@ -11,14 +11,23 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <thread>
 
 #include "libbpf_log.h"
+#include "record_tables.h"
 
 namespace oisp {
 namespace {
 
 constexpr size_t kDetachThreads = 32;
+constexpr uint32_t kPidMaxLimit = 4 << 20;  // PID_MAX_LIMIT of include/linux/threads.h
+
+bool attached_at_start(const char* program) {
+  for (const char* name : kTracepointPrograms)
+    if (!strcmp(name, program)) return true;
+  return false;
+}
 
 Failure fail(int code, const std::string& step, const LibbpfLog* log = nullptr) {
   int positive = code < 0 ? -code : code;
@@ -59,6 +68,7 @@ Failure Sensor::open_and_load(const std::string& object_path, uint32_t ring_byte
   // libbpf rounds up without a word; the reader must know the true size.
   if (bpf_map__max_entries(ring) != ring_bytes)
     return fail(EINVAL, "size ring buffer: " + std::to_string(ring_bytes) + " bytes is no power of two of whole pages");
+  if (Failure failure = size_gates()) return failure;
   means_ = uprobe_means();
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, object_) {
@@ -68,6 +78,7 @@ Failure Sensor::open_and_load(const std::string& object_path, uint32_t ring_byte
   if (int error = bpf_object__load(object_)) return fail(error, "load " + object_path, &log);
 
   if (Failure failure = map_control()) return failure;
+  if (Failure failure = map_gates()) return failure;
   control_->capture_all = capture_all;
   control_->page_kb = static_cast<uint32_t>(sysconf(_SC_PAGESIZE) / 1024);
   identify_self();
@@ -102,6 +113,29 @@ Failure Sensor::map_control() {
   return {};
 }
 
+// A byte for every pid that this machine can have.
+Failure Sensor::size_gates() {
+  bpf_map* map = nullptr;
+  if (Failure missing = find_map("gates", &map)) return missing;
+  std::ifstream file("/proc/sys/kernel/pid_max");
+  uint32_t most = 0;
+  if (!(file >> most)) most = kPidMaxLimit;
+  if (int error = bpf_map__set_max_entries(map, std::min(most, kPidMaxLimit) / 8 + 1)) return fail(error, "size gates");
+  return {};
+}
+
+Failure Sensor::map_gates() {
+  bpf_map* map = nullptr;
+  if (Failure missing = find_map("gates", &map)) return missing;
+  size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  size_t size = (static_cast<size_t>(bpf_map__max_entries(map)) * 8 + page - 1) / page * page;
+  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+  if (memory == MAP_FAILED) return fail(errno, "map gates");
+  gates_ = static_cast<uint8_t*>(memory);
+  gates_size_ = size;
+  return {};
+}
+
 // The programs compare tgids of the initial pid namespace; in a container only the kernel knows ours. Without
 // BPF_PROG_TEST_RUN for raw tracepoints (it came with 5.10) getpid() is right everywhere but there.
 void Sensor::identify_self() {
@@ -116,7 +150,8 @@ Failure Sensor::attach_tracepoints() {
   LibbpfLog log;
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, object_) {
-    if (bpf_program__type(program) != BPF_PROG_TYPE_TRACING) continue;
+    // The other programs of the type are jumped to from one of these.
+    if (!attached_at_start(bpf_program__name(program))) continue;
     bpf_link* link = bpf_program__attach(program);
     if (!link) return fail(errno, std::string("attach ") + bpf_program__name(program), &log);
     std::lock_guard<std::mutex> lock(links_mutex_);
@@ -141,15 +176,15 @@ std::optional<StructLayout> Sensor::layout(const std::string& name) const {
   return layout;
 }
 
-Failure Sensor::attach_uprobe(const std::string& program_name, const std::string& path, size_t offset, bool is_return, int* link_id) {
-  std::string step = std::string(is_return ? "attach uretprobe " : "attach uprobe ") + program_name + " to " + path + "+" + std::to_string(offset);
+Failure Sensor::attach_uprobe(const std::string& program_name, const std::string& path, const ProbePlace& place, int* link_id) {
+  std::string step = std::string(place.is_return ? "attach uretprobe " : "attach uprobe ") + program_name + " to " + path + "+" + std::to_string(place.offset);
   if (!object_) return fail(ENOTCONN, step + ": not loaded");
   bpf_program* program = bpf_object__find_program_by_name(object_, program_name.c_str());
   if (!program) return fail(ENOENT, step + ": no such program");
   if (bpf_program__type(program) != BPF_PROG_TYPE_KPROBE) return fail(EINVAL, step + ": not a uprobe program");
   LibbpfLog log;
   Probe probe;
-  if (int error = attach_probe(program, means_, path, offset, is_return, &probe)) return fail(error, step, &log);
+  if (int error = attach_probe(program, means_, path, place, &probe)) return fail(error, step, &log);
   std::lock_guard<std::mutex> lock(links_mutex_);
   *link_id = next_link_++;
   links_[*link_id] = probe;
@@ -195,10 +230,9 @@ size_t Sensor::link_count() const {
   return links_.size();
 }
 
-Failure Sensor::scope_add(uint32_t tgid, bool capture, bool inherit) {
+Failure Sensor::scope_add(uint32_t tgid, const oisp_scope_cell& cell) {
   bpf_map* map = nullptr;
   if (Failure failure = find_map("scope", &map)) return failure;
-  oisp_scope_cell cell{capture, inherit};
   if (bpf_map_update_elem(bpf_map__fd(map), &tgid, &cell, BPF_ANY)) return fail(errno, "scope add " + std::to_string(tgid));
   return {};
 }
@@ -225,6 +259,14 @@ void Sensor::set_capture_all(bool all) {
   if (control_) control_->capture_all = all;
 }
 
+void Sensor::set_files_all(bool all) {
+  if (control_) control_->files_all = all;
+}
+
+void Sensor::gate_add(uint32_t tgid, uint8_t bits) {
+  if (gates_ && tgid < gates_size_) __atomic_fetch_or(gates_ + tgid, bits, __ATOMIC_RELAXED);
+}
+
 int Sensor::ring_fd() const {
   bpf_map* map = nullptr;
   return find_map("ring", &map) ? -1 : bpf_map__fd(map);
@@ -244,6 +286,8 @@ void Sensor::close() {
   detach_all();
   last_ledger_ = ledger();
   if (control_page_) munmap(control_page_, control_page_size_);
+  if (gates_) munmap(gates_, gates_size_);
+  gates_ = nullptr;
   control_page_ = nullptr;
   control_ = nullptr;
   if (object_) bpf_object__close(object_);

@@ -44,17 +44,21 @@ class Sensor {
   bool loaded() const { return object_ != nullptr; }
   std::optional<StructLayout> layout(const std::string& name) const;
 
-  Failure attach_uprobe(const std::string& program, const std::string& path, size_t offset, bool is_return, int* link_id);
+  Failure attach_uprobe(const std::string& program, const std::string& path, const ProbePlace& place, int* link_id);
   // An id that is not (or no longer) attached is ignored.
   void detach(int link_id);
   // Detaches every link. May be called from another thread than the rest.
   void detach_all();
   size_t link_count() const;
 
-  Failure scope_add(uint32_t tgid, bool capture, bool inherit);
+  Failure scope_add(uint32_t tgid, const oisp_scope_cell& cell);
   Failure scope_remove(uint32_t tgid);
   Failure scope_add_comm(const std::string& comm);
   void set_capture_all(bool all);
+  // Whether file activity of processes without a scope cell is recorded.
+  void set_files_all(bool all);
+  // Opens bits (enum oisp_gate) of a process's gate: which of its system calls are looked at.
+  void gate_add(uint32_t tgid, uint8_t bits);
 
   int ring_fd() const;
   oisp_control* control() const { return control_; }
@@ -67,6 +71,8 @@ class Sensor {
  private:
   Failure open_and_load(const std::string& object_path, uint32_t ring_bytes, bool capture_all);
   Failure map_control();
+  Failure size_gates();
+  Failure map_gates();
   void identify_self();
   Failure attach_tracepoints();
   Failure find_map(const char* name, bpf_map** map) const;
@@ -75,6 +81,8 @@ class Sensor {
   void* control_page_ = nullptr;
   size_t control_page_size_ = 0;
   oisp_control* control_ = nullptr;
+  uint8_t* gates_ = nullptr;  // one byte per tgid
+  size_t gates_size_ = 0;     // a multiple of the page size
   mutable std::mutex links_mutex_;
   UprobeMeans means_ = UprobeMeans::kPerf;
   std::map<int, Probe> links_;

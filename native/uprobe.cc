@@ -36,14 +36,15 @@ struct MultiLinkAttr {
 static_assert(sizeof(MultiLinkAttr) == 64, "union bpf_attr has no gaps here");
 
 // Returns the link or a negative errno.
-int create_multi(int program_fd, const char* path, uint64_t offset, bool is_return) {
+int create_multi(int program_fd, const char* path, const ProbePlace& place) {
   MultiLinkAttr attr{};
   attr.prog_fd = static_cast<uint32_t>(program_fd);
   attr.attach_type = kTraceUprobeMulti;
   attr.path = reinterpret_cast<uint64_t>(path);
-  attr.offsets = reinterpret_cast<uint64_t>(&offset);
+  attr.offsets = reinterpret_cast<uint64_t>(&place.offset);
+  attr.cookies = reinterpret_cast<uint64_t>(&place.target);
   attr.count = 1;
-  attr.multi_flags = is_return ? kMultiReturn : 0;
+  attr.multi_flags = place.is_return ? kMultiReturn : 0;
   long fd = syscall(SYS_bpf, kLinkCreate, &attr, sizeof(attr));
   return fd < 0 ? -errno : static_cast<int>(fd);
 }
@@ -57,7 +58,7 @@ UprobeMeans uprobe_means() {
   int program = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "oisp_means", "GPL", code, 2, &options);
   if (program < 0) return UprobeMeans::kPerf;
   // "/" is no file to probe: a kernel that knows the link type says EBADF, any other EINVAL.
-  int link = create_multi(program, "/", 0, false);
+  int link = create_multi(program, "/", {});
   if (link >= 0) ::close(link);
   ::close(program);
   return link == -EBADF ? UprobeMeans::kMulti : UprobeMeans::kPerf;
@@ -67,13 +68,19 @@ int prepare_uprobe(bpf_program* program, UprobeMeans means) {
   return means == UprobeMeans::kMulti ? bpf_program__set_expected_attach_type(program, kTraceUprobeMulti) : 0;
 }
 
-int attach_probe(bpf_program* program, UprobeMeans means, const std::string& path, size_t offset, bool is_return, Probe* out) {
+int attach_probe(bpf_program* program, UprobeMeans means, const std::string& path, const ProbePlace& place, Probe* out) {
   if (means == UprobeMeans::kMulti) {
-    int fd = create_multi(bpf_program__fd(program), path.c_str(), offset, is_return);
+    int fd = create_multi(bpf_program__fd(program), path.c_str(), place);
     out->fd = fd < 0 ? -1 : fd;
     return fd < 0 ? fd : 0;
   }
-  out->link = bpf_program__attach_uprobe(program, is_return, -1, path.c_str(), offset);
+  LIBBPF_OPTS(bpf_uprobe_opts, options, .bpf_cookie = place.target, .retprobe = place.is_return);
+  out->link = bpf_program__attach_uprobe_opts(program, -1, path.c_str(), place.offset, &options);
+  if (!out->link && errno == EOPNOTSUPP) {
+    // Before 5.15 a probe has no cookie: its records name no file.
+    options.bpf_cookie = 0;
+    out->link = bpf_program__attach_uprobe_opts(program, -1, path.c_str(), place.offset, &options);
+  }
   return out->link ? 0 : -errno;
 }
 

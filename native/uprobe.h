@@ -4,7 +4,7 @@
 //     uprobe_multi (since 6.6)   a link of its own: CAP_BPF and CAP_PERFMON suffice, and links can be closed side by side
 //     perf event   (before)      needs CAP_SYS_ADMIN, and closing waits for several grace periods under one global lock
 #pragma once
-#include <cstddef>
+#include <cstdint>
 #include <string>
 
 struct bpf_link;
@@ -18,6 +18,13 @@ struct Probe {
   int fd = -1;               // uprobe_multi
 };
 
+// Where in a file, and the number of the file that the program is told (bpf_get_attach_cookie).
+struct ProbePlace {
+  uint64_t offset = 0;  // in the file
+  bool is_return = false;
+  uint64_t target = 0;
+};
+
 enum class UprobeMeans { kPerf, kMulti };
 
 // What this kernel can do. Loads a program of two instructions to find out.
@@ -26,8 +33,8 @@ UprobeMeans uprobe_means();
 // Before the object is loaded: prepares a uprobe program for the means. Returns 0 or a negative errno.
 int prepare_uprobe(bpf_program* program, UprobeMeans means);
 
-// `offset` is a file offset. Returns 0 or a negative errno.
-int attach_probe(bpf_program* program, UprobeMeans means, const std::string& path, size_t offset, bool is_return, Probe* out);
+// Returns 0 or a negative errno.
+int attach_probe(bpf_program* program, UprobeMeans means, const std::string& path, const ProbePlace& place, Probe* out);
 
 void close_probe(const Probe& probe);
 

@@ -1,4 +1,4 @@
-// Generates the C/C++ header, the AssemblyScript overlays, the TypeScript tables and the reference page from schema/*.toml;
+// Generates the C/C++ headers, the AssemblyScript overlays, the TypeScript tables and the reference page from schema/*.toml;
 // `--check` writes nothing and fails when a committed file differs from what would be generated.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -59,6 +59,10 @@ const enums = [
 for (const e of enums) {
   if (new Set(e.values.map((v) => v.value)).size !== e.values.length) fail(`enum ${e.name}: a value is used twice`);
 }
+const ROUTES = ['connection', 'all', 'first'];
+const kernelRecords = records.struct.filter((s) => s.kinds);
+const kindValue = (name) => records.enum.find((e) => e.name === 'kind').values.find((v) => v.name === name)?.value ?? fail(`unknown kind ${name}`);
+for (const s of kernelRecords) if (!ROUTES.includes(s.route)) fail(`${s.name}: route must be one of ${ROUTES.join(', ')}`);
 const libraries = new Set(probes.library.map((l) => l.name));
 for (const p of probes.probe) if (!libraries.has(p.library)) fail(`probe ${p.func}: unknown library ${p.library}`);
 
@@ -113,6 +117,100 @@ function cHeader() {
   return text.replace('#pragma once\n', '#pragma once\n\n#ifdef __cplusplus\n#define _Static_assert static_assert\n#endif\n');
 }
 
+/** The bits of a gates list, and the checks of a [[syscall]] row. */
+const gateBits = (gates) =>
+  gates.reduce((bits, gate) => bits | (enums.find((e) => e.name === 'gate').values.find((v) => v.name === gate)?.value ?? fail(`unknown gate ${gate}`)), 0);
+
+function cSyscalls() {
+  const out = [
+    '/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */',
+    `/* ${note} Only the generated umbrella unit includes it: it holds the two jump tables. */`,
+    '#pragma once',
+    '',
+  ];
+  const ios = probes.io ?? [];
+  const handlers = [...new Set(probes.syscall.map((s) => s.handler))];
+  const programs = [...new Set([...handlers, ...ios.map((io) => io.handler)])];
+  for (const program of programs) out.push(`int ${program}(unsigned long long *ctx);`);
+  const table = (name, doc, size, rows) => {
+    out.push('', `/* ${doc} */`, 'struct {', '\t__uint(type, BPF_MAP_TYPE_PROG_ARRAY);', `\t__uint(max_entries, ${size});`, '\t__uint(key_size, 4);');
+    out.push('\t__array(values, int(unsigned long long *));', `} ${name} SEC(".maps") = {`);
+    if (rows.length) out.push('\t.values = {', ...rows.map(([index, program]) => `\t\t[${index}] = (void *)&${program},`), '\t},');
+    out.push('};');
+  };
+  table(
+    'sys_handlers',
+    'Handlers of system calls, by sys_row.handler.',
+    handlers.length + 1,
+    handlers.map((h, i) => [i + 1, h]),
+  );
+  const kinds = enums.find((e) => e.name === 'file_kind').values;
+  const ioRow = ({ kind, handler }) => [kinds.find((k) => k.name === kind)?.value ?? fail(`unknown file_kind ${kind}`), handler];
+  table('io_handlers', 'Where sys_io goes on, by enum oisp_file_kind.', kinds.length, ios.map(ioRow));
+  const numbers = probes.syscall_numbers;
+  const rows = probes.syscall.flatMap(({ handler, gates, calls }) =>
+    calls.map((call) => ({
+      call,
+      handler: handlers.indexOf(handler) + 1,
+      gates: gateBits(gates),
+      numbers: numbers[call] ?? fail(`syscall ${call} has no numbers`),
+    })),
+  );
+  const most = Math.max(...Object.values(numbers).flat()) + 1;
+  out.push(
+    '',
+    `#define OISP_SYS_ROWS ${most}`,
+    '',
+    '/* One row per system call number; handler 0: of no interest. */',
+    'const volatile struct sys_row sys_rows[OISP_SYS_ROWS] = {',
+  );
+  for (const [arch, index] of [
+    ['__TARGET_ARCH_x86', 0],
+    ['__TARGET_ARCH_arm64', 1],
+  ]) {
+    out.push(`#if defined(${arch})`);
+    const own = rows.filter((row) => row.numbers[index] >= 0).toSorted((a, b) => a.numbers[index] - b.numbers[index]);
+    for (const row of own) out.push(`\t[${row.numbers[index]}] = { ${row.handler}, ${row.gates} }, /* ${row.call} */`);
+    out.push('#endif');
+  }
+  out.push('};', '');
+  return out.join('\n');
+}
+
+/** What the native reader needs of the schema beside the layouts. */
+function nativeTables() {
+  const out = ['// SPDX-License-Identifier: Apache-2.0', `// ${note}`, '#pragma once', '#include "records.h"', '', 'namespace oisp {', ''];
+  out.push('// Who gets a record.', 'enum class Route { kConnection, kAll, kFirst };', '', '// An area of a record and where its used length is.');
+  out.push('struct RecordArea {', '  uint32_t offset;', '  uint32_t size;', '  uint32_t used_offset;', '};', '');
+  out.push('struct RecordShape {', '  uint16_t kind;', '  Route route;', '  uint32_t fixed;  // bytes before the payload, or before the last area');
+  out.push('  uint32_t tail_offset;  // of the u32 with the length of what follows; 0: nothing does', '  uint32_t tail_max;');
+  out.push(
+    '  bool payload;  // what follows is payload, as the loss ledger counts it',
+    '  uint32_t areas;',
+    `  RecordArea area[${Math.max(1, ...kernelRecords.map((s) => areasOf(s).length))}];`,
+    '};',
+    '',
+  );
+  out.push('constexpr RecordShape kRecordShapes[] = {');
+  for (const struct of kernelRecords) for (const kind of struct.kinds) out.push(`    ${shapeRow(struct, kind)},`);
+  out.push('};', '', '// Programs that are attached when the object is loaded; the others are attached to files, or jumped to.');
+  out.push(`constexpr const char* kTracepointPrograms[] = {${probes.tracepoint.map((t) => `"${t.program}"`).join(', ')}};`, '', '}  // namespace oisp', '');
+  return out.join('\n');
+}
+
+const areasOf = ({ name, trimmed }) => structs.get(name).fields.filter((f) => f.used && f.name !== trimmed);
+
+function shapeRow(struct, kind) {
+  const { fields, size } = structs.get(struct.name);
+  const field = (name) => fields.find((f) => f.name === name) ?? fail(`${struct.name}: no field ${name}`);
+  const last = struct.trimmed && field(struct.trimmed);
+  const tail = struct.payload ? field(struct.payload) : last && field(last.used);
+  const areas = areasOf(struct).map((f) => `{${f.offset}, ${f.size}, ${field(f.used).offset}}`);
+  const route = { connection: 'kConnection', all: 'kAll', first: 'kFirst' }[struct.route];
+  const max = struct.payload ? 'OISP_TLS_CHUNK' : last ? last.size : 0;
+  return `{OISP_KIND_${upper(kind)}, Route::${route}, ${last ? last.offset : size}, ${tail?.offset ?? 0}, ${max}, ${Boolean(struct.payload)}, ${areas.length}, {${areas.join(', ') || '{}'}}}`;
+}
+
 function asRecords() {
   const out = [`// ${note}`, '// Overlays: each takes the address of a record in memory and reads it in place, unaligned.', ''];
   for (const c of records.const) out.push(`/** ${c.doc} */`, `export const ${upper(c.name)}: u32 = ${c.value};`);
@@ -163,6 +261,9 @@ function tsRecords() {
     for (const f of s.fields) out.push(`      { name: '${f.name}', offset: ${f.offset}, size: ${f.size} },`);
     out.push('    ],', '  },');
   }
+  out.push('};');
+  out.push('', '/** Layout of each kind of kernel record. */', 'export const layoutOfKind: Readonly<Record<number, string>> = {');
+  for (const s of kernelRecords) for (const kind of s.kinds) out.push(`  ${kindValue(kind)}: '${s.name}',`);
   out.push('};');
   for (const s of structs.values()) {
     out.push('', `/** Byte offsets of ${s.name}: ${s.doc} */`, `export const ${pascal(s.name)}Offset = {`, `  SIZE: ${s.size},`);
@@ -255,6 +356,8 @@ function reference() {
 
 const files = {
   'bpf/include/records.h': cHeader(),
+  'bpf/include/syscalls.h': cSyscalls(),
+  'native/record_tables.h': nativeTables(),
   'decoders-as/abi/records.ts': asRecords(),
   'host/src/gen/records.ts': tsRecords(),
   'host/src/gen/probes.ts': tsProbes(),

@@ -35,6 +35,9 @@ enum oisp_kind {
 	OISP_KIND_SYS_EXEC = 3, /* A process called execve successfully. */
 	OISP_KIND_SYS_EXIT = 4, /* The last thread of a process exited. */
 	OISP_KIND_SYS_FORK = 5, /* A process (not a thread) was forked. */
+	OISP_KIND_SOCK_DATA = 6, /* One chunk of plaintext that a program received or sent on a socket; laid out like tls.data. */
+	OISP_KIND_SOCK_CLOSE = 7, /* A socket whose plaintext was captured is closed; laid out like tls.close. */
+	OISP_KIND_SYS_MAP = 18, /* A process mapped an executable file that no process had mapped before, as far as the kernel side remembers. */
 	OISP_KIND_SYS_PROC = 16, /* A process that was running before capture began, as /proc shows it. */
 	OISP_KIND_CONN_INFO = 17, /* What the host knows of a connection beside its bytes: the authority. */
 	OISP_KIND_HTTP_HEAD = 32, /* Start line and headers of one HTTP message. */
@@ -42,6 +45,7 @@ enum oisp_kind {
 	OISP_KIND_HTTP_END = 34, /* One HTTP message is over, with what is missing from it. */
 	OISP_KIND_PROC_START = 48, /* A process as the process table should know it. */
 	OISP_KIND_PROC_END = 49, /* A process is gone. */
+	OISP_KIND_CONN_NOTE = 50, /* What a decoder found out about a connection, for the coverage report and for verdicts. */
 	OISP_KIND_EVENT = 56, /* One OISP event, before the envelope. */
 };
 
@@ -91,6 +95,30 @@ enum oisp_proc_how {
 	OISP_PROC_HOW_SNAPSHOT = 2, /* From sys.proc. */
 };
 
+/* What a conn.note says. */
+enum oisp_conn_note {
+	OISP_CONN_NOTE_FIRST_PLAINTEXT = 1, /* The first plaintext of the connection was seen, and it is plausible. */
+	OISP_CONN_NOTE_IMPLAUSIBLE = 2, /* The first bytes of the connection look like no plaintext: the probe may be on the wrong function. */
+	OISP_CONN_NOTE_NOT_AI = 3, /* The connection carries no AI traffic: the kernel may stop copying it. */
+	OISP_CONN_NOTE_TLS_HELLO = 4, /* A ClientHello went out on a socket: TLS is spoken there, whoever can read it. */
+};
+
+/* Bits of a process's gate byte: which system calls of it the kernel side looks at. A call is looked at when its row and its process share a bit. */
+enum oisp_gate {
+	OISP_GATE_FILES = 1, /* Its file activity is recorded. */
+	OISP_GATE_TLS = 2, /* It makes probed TLS calls: their sockets are learnt from the calls beside them. */
+	OISP_GATE_SOCKETS = 4, /* It has sockets that are watched. */
+	OISP_GATE_PIPES = 8, /* Its pipes are looked at. */
+};
+
+/* What a file descriptor of a system call leads to. */
+enum oisp_file_kind {
+	OISP_FILE_KIND_OTHER = 0, /* A directory, a device, an anonymous file. */
+	OISP_FILE_KIND_REGULAR = 1, /* A regular file. */
+	OISP_FILE_KIND_SOCKET = 2, /* A socket. */
+	OISP_FILE_KIND_PIPE = 3, /* A pipe or FIFO. */
+};
+
 /* Buckets of the kernel ledger: an array of struct ledger_cell. */
 enum oisp_ledger {
 	OISP_LEDGER_SEEN = 0, /* TLS calls that moved payload, in scope. */
@@ -107,7 +135,8 @@ enum oisp_ledger {
 	OISP_LEDGER_CLOSE_EMITTED = 11, /* tls.close records put into the ring. */
 	OISP_LEDGER_CLOSE_RING_FULL = 12, /* tls.close records lost because the ring buffer was full. */
 	OISP_LEDGER_SCOPE_FULL = 13, /* Processes that could not be added to the scope map. */
-	OISP_LEDGER_COUNT = 14,
+	OISP_LEDGER_FOREIGN_ABI = 14, /* System calls of 32-bit programs, which are not looked at. */
+	OISP_LEDGER_COUNT = 15,
 };
 
 /* Where a record was taken: the probed function or tracepoint. */
@@ -123,6 +152,7 @@ enum oisp_probe_func {
 	OISP_PROBE_FUNC_PROCESS_EXEC = 64, /* The tracepoint sched_process_exec. */
 	OISP_PROBE_FUNC_PROCESS_EXIT = 65, /* The tracepoint sched_process_exit. */
 	OISP_PROBE_FUNC_PROCESS_FORK = 66, /* The tracepoint sched_process_fork. */
+	OISP_PROBE_FUNC_SYS_EXIT = 67, /* The tracepoint sys_exit. */
 };
 
 /* Begins every kernel record. */
@@ -150,10 +180,29 @@ _Static_assert(__builtin_offsetof(struct oisp_rec_header, gid) == 28, "oisp_rec_
 _Static_assert(__builtin_offsetof(struct oisp_rec_header, start_ns) == 32, "oisp_rec_header.start_ns");
 _Static_assert(__builtin_offsetof(struct oisp_rec_header, comm) == 40, "oisp_rec_header.comm");
 
-/* kind tls.data; len payload bytes follow. */
+/* The socket behind a connection; all zero while it is not known. Addresses and ports as on the wire, an IPv4 address in the first four bytes. */
+struct oisp_peer {
+	__oisp_u16 family; /* AF_INET (2), AF_INET6 (10), AF_UNIX (1); 0: not known. */
+	__oisp_u8 protocol; /* IPPROTO_TCP (6), IPPROTO_UDP (17). */
+	__oisp_u8 role; /* enum role, as connect and accept tell it; unknown for a socket that is older than the sensor. */
+	__oisp_u16 local_port; /* Host byte order. */
+	__oisp_u16 remote_port; /* Host byte order. */
+	__oisp_u8 local_addr[16];
+	__oisp_u8 remote_addr[16];
+};
+_Static_assert(sizeof(struct oisp_peer) == 40, "oisp_peer size");
+_Static_assert(__builtin_offsetof(struct oisp_peer, family) == 0, "oisp_peer.family");
+_Static_assert(__builtin_offsetof(struct oisp_peer, protocol) == 2, "oisp_peer.protocol");
+_Static_assert(__builtin_offsetof(struct oisp_peer, role) == 3, "oisp_peer.role");
+_Static_assert(__builtin_offsetof(struct oisp_peer, local_port) == 4, "oisp_peer.local_port");
+_Static_assert(__builtin_offsetof(struct oisp_peer, remote_port) == 6, "oisp_peer.remote_port");
+_Static_assert(__builtin_offsetof(struct oisp_peer, local_addr) == 8, "oisp_peer.local_addr");
+_Static_assert(__builtin_offsetof(struct oisp_peer, remote_addr) == 24, "oisp_peer.remote_addr");
+
+/* kinds tls.data and sock.data; len payload bytes follow. */
 struct oisp_tls_data {
 	struct oisp_rec_header header;
-	__oisp_u64 ssl; /* Address of the TLS object. */
+	__oisp_u64 ssl; /* Address of the TLS object, or of the socket (sock.data). */
 	__oisp_u64 generation; /* When this use of the address began (ns); tgid, ssl and generation name the connection. */
 	__oisp_u64 offset; /* Position of the first payload byte in its stream (one stream per direction). */
 	__oisp_u32 call_len; /* True payload length of the whole call. */
@@ -163,8 +212,11 @@ struct oisp_tls_data {
 	__oisp_u8 func; /* enum probe_func: which function moved the bytes. */
 	__oisp_u8 flags; /* enum tls_flag */
 	__oisp_u8 reserved; /* 0 */
+	__oisp_u32 target; /* Number that the host gave the probed file; 0: not known. */
+	__oisp_u32 reserved2; /* 0 */
+	struct oisp_peer peer;
 };
-_Static_assert(sizeof(struct oisp_tls_data) == 96, "oisp_tls_data size");
+_Static_assert(sizeof(struct oisp_tls_data) == 144, "oisp_tls_data size");
 _Static_assert(__builtin_offsetof(struct oisp_tls_data, header) == 0, "oisp_tls_data.header");
 _Static_assert(__builtin_offsetof(struct oisp_tls_data, ssl) == 56, "oisp_tls_data.ssl");
 _Static_assert(__builtin_offsetof(struct oisp_tls_data, generation) == 64, "oisp_tls_data.generation");
@@ -176,8 +228,11 @@ _Static_assert(__builtin_offsetof(struct oisp_tls_data, direction) == 92, "oisp_
 _Static_assert(__builtin_offsetof(struct oisp_tls_data, func) == 93, "oisp_tls_data.func");
 _Static_assert(__builtin_offsetof(struct oisp_tls_data, flags) == 94, "oisp_tls_data.flags");
 _Static_assert(__builtin_offsetof(struct oisp_tls_data, reserved) == 95, "oisp_tls_data.reserved");
+_Static_assert(__builtin_offsetof(struct oisp_tls_data, target) == 96, "oisp_tls_data.target");
+_Static_assert(__builtin_offsetof(struct oisp_tls_data, reserved2) == 100, "oisp_tls_data.reserved2");
+_Static_assert(__builtin_offsetof(struct oisp_tls_data, peer) == 104, "oisp_tls_data.peer");
 
-/* kind tls.close; no payload. */
+/* kinds tls.close and sock.close; no payload. */
 struct oisp_tls_close {
 	struct oisp_rec_header header;
 	__oisp_u64 ssl;
@@ -259,6 +314,17 @@ _Static_assert(__builtin_offsetof(struct oisp_sys_fork, child_start_ns) == 56, "
 _Static_assert(__builtin_offsetof(struct oisp_sys_fork, child_tgid) == 64, "oisp_sys_fork.child_tgid");
 _Static_assert(__builtin_offsetof(struct oisp_sys_fork, reserved) == 68, "oisp_sys_fork.reserved");
 
+/* kind sys.map. */
+struct oisp_sys_map {
+	struct oisp_rec_header header;
+	__oisp_u64 dev; /* As stat(2) tells it: new_encode_dev of the kernel's number. */
+	__oisp_u64 inode;
+};
+_Static_assert(sizeof(struct oisp_sys_map) == 72, "oisp_sys_map size");
+_Static_assert(__builtin_offsetof(struct oisp_sys_map, header) == 0, "oisp_sys_map.header");
+_Static_assert(__builtin_offsetof(struct oisp_sys_map, dev) == 56, "oisp_sys_map.dev");
+_Static_assert(__builtin_offsetof(struct oisp_sys_map, inode) == 64, "oisp_sys_map.inode");
+
 /* One bucket of the kernel ledger. */
 struct oisp_ledger_cell {
 	__oisp_u64 records;
@@ -272,7 +338,11 @@ _Static_assert(__builtin_offsetof(struct oisp_ledger_cell, bytes) == 8, "oisp_le
 struct oisp_scope_cell {
 	__oisp_u32 capture; /* 1: capture this process. */
 	__oisp_u32 inherit; /* 1: processes it forks come into scope, with capture and inherit set. */
+	__oisp_u32 files; /* 1: its file activity is recorded, and that of the processes it forks if it inherits. */
+	__oisp_u32 reserved; /* 0 */
 };
-_Static_assert(sizeof(struct oisp_scope_cell) == 8, "oisp_scope_cell size");
+_Static_assert(sizeof(struct oisp_scope_cell) == 16, "oisp_scope_cell size");
 _Static_assert(__builtin_offsetof(struct oisp_scope_cell, capture) == 0, "oisp_scope_cell.capture");
 _Static_assert(__builtin_offsetof(struct oisp_scope_cell, inherit) == 4, "oisp_scope_cell.inherit");
+_Static_assert(__builtin_offsetof(struct oisp_scope_cell, files) == 8, "oisp_scope_cell.files");
+_Static_assert(__builtin_offsetof(struct oisp_scope_cell, reserved) == 12, "oisp_scope_cell.reserved");

@@ -25,16 +25,21 @@ typedef u8 bool;
 #define false 0
 
 /* From uapi/linux/bpf.h: stable numbers. */
+enum bpf_func_id {
+	BPF_FUNC_get_attach_cookie = 174,
+};
 enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PROG_ARRAY = 3,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_RINGBUF = 27,
 };
+enum { BPF_F_MMAPABLE = 1 << 10 };
 enum { BPF_ANY = 0, BPF_NOEXIST = 1, BPF_EXIST = 2 };
 enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
 
-/* Register files as a uprobe program gets them: ABI, not relocated. */
+/* Register files: the first part is ABI, and the rest has not moved since 4.17. Not relocated. */
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
 	unsigned long r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
@@ -45,6 +50,12 @@ struct user_pt_regs {
 	u64 sp;
 	u64 pc;
 	u64 pstate;
+};
+struct pt_regs {
+	struct user_pt_regs user_regs;
+	u64 orig_x0;
+	s32 syscallno;
+	u32 unused;
 };
 #else
 #error "pass -D__TARGET_ARCH_x86 or -D__TARGET_ARCH_arm64"
@@ -93,8 +104,61 @@ struct path {
 	struct dentry *dentry;
 };
 
+struct super_block {
+	u32 s_dev;
+};
+
+struct inode {
+	u16 i_mode;
+	struct super_block *i_sb;
+	unsigned long i_ino;
+};
+
 struct file {
 	struct path f_path;
+	struct inode *f_inode;
+	unsigned int f_flags;
+	long long f_pos;
+	void *private_data;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct in6_addr {
+	union {
+		u8 u6_addr8[16];
+		__be32 u6_addr32[4];
+	} in6_u;
+};
+
+struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	u16 skc_num;
+	u16 skc_family;
+	volatile unsigned char skc_state;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	u16 sk_protocol;
+	u16 sk_type;
+	int sk_err;
+};
+
+struct socket {
+	short type;
+	struct sock *sk;
 };
 
 struct fs_struct {
@@ -155,6 +219,7 @@ struct task_struct {
 	u64 start_boottime;
 	char comm[16];
 	struct fs_struct *fs;
+	struct files_struct *files;
 	struct signal_struct *signal;
 	u64 self_exec_id;
 	struct css_set *cgroups;

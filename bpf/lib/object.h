@@ -2,6 +2,8 @@
 /* What the object has exactly once: licence, control, and the record types kept in BTF. Only the generated umbrella unit includes it. */
 #pragma once
 #include "base.h"
+#include "syscall.h"
+#include "syscalls.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -15,5 +17,7 @@ KEEP_LAYOUT(tls_close);
 KEEP_LAYOUT(sys_exec);
 KEEP_LAYOUT(sys_exit);
 KEEP_LAYOUT(sys_fork);
+KEEP_LAYOUT(sys_map);
+KEEP_LAYOUT(peer);
 KEEP_LAYOUT(ledger_cell);
 KEEP_LAYOUT(scope_cell);

@@ -2,6 +2,7 @@
 /* Decides whose activity is captured: own process never, then the process's scope cell, then its name, then capture_all. */
 #pragma once
 #include "base.h"
+#include "gates.h"
 #include "ledger.h"
 #include "task.h"
 
@@ -65,11 +66,24 @@ static __always_inline void scope_inherit(u32 parent, u32 child)
 
 	if (!cell || !cell->inherit)
 		return;
+	born.files = cell->files;
 	if (bpf_map_update_elem(&scope, &child, &born, BPF_ANY))
 		ledger_add(OISP_LEDGER_SCOPE_FULL, 0);
+	else if (born.files)
+		gate_add(child, OISP_GATE_FILES | OISP_GATE_PIPES);
 }
 
 static __always_inline void scope_forget(u32 tgid)
 {
 	bpf_map_delete_elem(&scope, &tgid);
+}
+
+/* Whether the file activity of the process is recorded. */
+static __always_inline bool files_in_scope(u32 tgid)
+{
+	struct oisp_scope_cell *cell = bpf_map_lookup_elem(&scope, &tgid);
+
+	if (control.closing || tgid == control.own_tgid)
+		return false;
+	return cell ? cell->files : control.files_all;
 }

@@ -3,6 +3,7 @@
 #include "base.h"
 #include "call_frames.h"
 #include "cpu_time.h"
+#include "gates.h"
 #include "ledger.h"
 #include "ring.h"
 #include "scope.h"
@@ -73,5 +74,6 @@ SEC("tp_btf/sched_process_exit") int process_exit(u64 *ctx)
 	if (scope_of(tgid) == SCOPE_IN)
 		put_exit(task);
 	scope_forget(tgid);
+	gate_clear(tgid);
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
 /* Records every fork of a process in scope and passes scope on to the child; a new thread is never a record. */
 #include "base.h"
+#include "gates.h"
 #include "ledger.h"
 #include "ring.h"
 #include "scope.h"
@@ -15,6 +16,7 @@ SEC("tp_btf/sched_process_fork") int process_fork(u64 *ctx)
 
 	if (child_tgid == parent_tgid || is_kernel_thread(child))
 		return 0;
+	gate_inherit(parent_tgid, child_tgid);
 	scope_inherit(parent_tgid, child_tgid);
 	if (scope_of(parent_tgid) != SCOPE_IN && scope_of(child_tgid) != SCOPE_IN)
 		return 0;

@@ -4,9 +4,11 @@
 #include "call_frames.h"
 #include "connections.h"
 #include "emit.h"
+#include "gates.h"
 #include "ledger.h"
 #include "ring.h"
 #include "scope.h"
+#include "target.h"
 #include "task.h"
 
 static __always_inline void data_entry(struct pt_regs *ctx, u32 func, u64 moved_ptr)
@@ -22,10 +24,12 @@ static __always_inline void data_entry(struct pt_regs *ctx, u32 func, u64 moved_
 		.func = func,
 	};
 
-	if (answer == SCOPE_IN)
+	if (answer == SCOPE_IN) {
+		gate_add(current_tgid(), OISP_GATE_TLS);
 		call_enter(&frame);
-	else
+	} else {
 		ledger_add(answer == SCOPE_OWN ? OISP_LEDGER_OWN : OISP_LEDGER_OUT_OF_SCOPE, 0);
+	}
 }
 
 /* Bytes that the returning call moved; 0: none. */
@@ -45,7 +49,7 @@ static __always_inline u64 moved_bytes(struct pt_regs *ctx, const struct call_fr
 	return moved;
 }
 
-static __always_inline void tell_call(struct oisp_tls_data *head, const struct call_frame *frame, u64 moved, u32 direction)
+static __always_inline void tell_call(struct pt_regs *ctx, struct oisp_tls_data *head, const struct call_frame *frame, u64 moved, u32 direction)
 {
 	struct conn_key key;
 	struct conn_state *conn;
@@ -64,6 +68,9 @@ static __always_inline void tell_call(struct oisp_tls_data *head, const struct c
 	head->func = frame->func;
 	head->flags = conn->announced ? 0 : OISP_TLS_FLAG_OPENED;
 	head->reserved = 0;
+	head->target = probe_target(ctx);
+	head->reserved2 = 0;
+	__builtin_memset(&head->peer, 0, sizeof(head->peer));
 	/* One thread at a time reads, one writes: that is the API's own rule. The stream moves on even if chunks are lost. */
 	if (direction == OISP_DIRECTION_READ) {
 		head->offset = conn->read_bytes;
@@ -97,7 +104,7 @@ static __always_inline void data_exit(struct pt_regs *ctx, u32 func, u32 directi
 	moved = frame.told ? 0 : moved_bytes(ctx, &frame);
 	if (moved) {
 		call_told(stack, &frame);
-		tell_call(&stack->head, &frame, moved, direction);
+		tell_call(ctx, &stack->head, &frame, moved, direction);
 	}
 	calls_trim(stack);
 }

@@ -26,6 +26,12 @@ export namespace Kind {
   export const SYS_EXIT: u32 = 4;
   /** A process (not a thread) was forked. */
   export const SYS_FORK: u32 = 5;
+  /** One chunk of plaintext that a program received or sent on a socket; laid out like tls.data. */
+  export const SOCK_DATA: u32 = 6;
+  /** A socket whose plaintext was captured is closed; laid out like tls.close. */
+  export const SOCK_CLOSE: u32 = 7;
+  /** A process mapped an executable file that no process had mapped before, as far as the kernel side remembers. */
+  export const SYS_MAP: u32 = 18;
   /** A process that was running before capture began, as /proc shows it. */
   export const SYS_PROC: u32 = 16;
   /** What the host knows of a connection beside its bytes: the authority. */
@@ -40,6 +46,8 @@ export namespace Kind {
   export const PROC_START: u32 = 48;
   /** A process is gone. */
   export const PROC_END: u32 = 49;
+  /** What a decoder found out about a connection, for the coverage report and for verdicts. */
+  export const CONN_NOTE: u32 = 50;
   /** One OISP event, before the envelope. */
   export const EVENT: u32 = 56;
 }
@@ -112,6 +120,42 @@ export namespace ProcHow {
   export const SNAPSHOT: u32 = 2;
 }
 
+/** What a conn.note says. */
+export namespace ConnNote {
+  /** The first plaintext of the connection was seen, and it is plausible. */
+  export const FIRST_PLAINTEXT: u32 = 1;
+  /** The first bytes of the connection look like no plaintext: the probe may be on the wrong function. */
+  export const IMPLAUSIBLE: u32 = 2;
+  /** The connection carries no AI traffic: the kernel may stop copying it. */
+  export const NOT_AI: u32 = 3;
+  /** A ClientHello went out on a socket: TLS is spoken there, whoever can read it. */
+  export const TLS_HELLO: u32 = 4;
+}
+
+/** Bits of a process's gate byte: which system calls of it the kernel side looks at. A call is looked at when its row and its process share a bit. */
+export namespace Gate {
+  /** Its file activity is recorded. */
+  export const FILES: u32 = 1;
+  /** It makes probed TLS calls: their sockets are learnt from the calls beside them. */
+  export const TLS: u32 = 2;
+  /** It has sockets that are watched. */
+  export const SOCKETS: u32 = 4;
+  /** Its pipes are looked at. */
+  export const PIPES: u32 = 8;
+}
+
+/** What a file descriptor of a system call leads to. */
+export namespace FileKind {
+  /** A directory, a device, an anonymous file. */
+  export const OTHER: u32 = 0;
+  /** A regular file. */
+  export const REGULAR: u32 = 1;
+  /** A socket. */
+  export const SOCKET: u32 = 2;
+  /** A pipe or FIFO. */
+  export const PIPE: u32 = 3;
+}
+
 /** Buckets of the kernel ledger: an array of struct ledger_cell. */
 export namespace Ledger {
   /** TLS calls that moved payload, in scope. */
@@ -142,6 +186,8 @@ export namespace Ledger {
   export const CLOSE_RING_FULL: u32 = 12;
   /** Processes that could not be added to the scope map. */
   export const SCOPE_FULL: u32 = 13;
+  /** System calls of 32-bit programs, which are not looked at. */
+  export const FOREIGN_ABI: u32 = 14;
 }
 
 /** Where a record was taken: the probed function or tracepoint. */
@@ -168,6 +214,8 @@ export namespace ProbeFunc {
   export const PROCESS_EXIT: u32 = 65;
   /** The tracepoint sched_process_fork. */
   export const PROCESS_FORK: u32 = 66;
+  /** The tracepoint sys_exit. */
+  export const SYS_EXIT: u32 = 67;
 }
 
 /** Begins every kernel record. */
@@ -215,13 +263,44 @@ export namespace RecHeader {
   }
 }
 
-/** kind tls.data; len payload bytes follow. */
+/** The socket behind a connection; all zero while it is not known. Addresses and ports as on the wire, an IPv4 address in the first four bytes. */
+export namespace Peer {
+  export const SIZE: u32 = 40;
+  /** AF_INET (2), AF_INET6 (10), AF_UNIX (1); 0: not known. */
+  export function family(at: usize): u16 {
+    return load<u16>(at, 0);
+  }
+  /** IPPROTO_TCP (6), IPPROTO_UDP (17). */
+  export function protocol(at: usize): u8 {
+    return load<u8>(at, 2);
+  }
+  /** enum role, as connect and accept tell it; unknown for a socket that is older than the sensor. */
+  export function role(at: usize): u8 {
+    return load<u8>(at, 3);
+  }
+  /** Host byte order. */
+  export function local_port(at: usize): u16 {
+    return load<u16>(at, 4);
+  }
+  /** Host byte order. */
+  export function remote_port(at: usize): u16 {
+    return load<u16>(at, 6);
+  }
+  export function local_addr(at: usize): usize {
+    return at + 8;
+  }
+  export function remote_addr(at: usize): usize {
+    return at + 24;
+  }
+}
+
+/** kinds tls.data and sock.data; len payload bytes follow. */
 export namespace TlsData {
-  export const SIZE: u32 = 96;
+  export const SIZE: u32 = 144;
   export function header(at: usize): usize {
     return at + 0;
   }
-  /** Address of the TLS object. */
+  /** Address of the TLS object, or of the socket (sock.data). */
   export function ssl(at: usize): u64 {
     return load<u64>(at, 56);
   }
@@ -261,9 +340,20 @@ export namespace TlsData {
   export function reserved(at: usize): u8 {
     return load<u8>(at, 95);
   }
+  /** Number that the host gave the probed file; 0: not known. */
+  export function target(at: usize): u32 {
+    return load<u32>(at, 96);
+  }
+  /** 0 */
+  export function reserved2(at: usize): u32 {
+    return load<u32>(at, 100);
+  }
+  export function peer(at: usize): usize {
+    return at + 104;
+  }
 }
 
-/** kind tls.close; no payload. */
+/** kinds tls.close and sock.close; no payload. */
 export namespace TlsClose {
   export const SIZE: u32 = 96;
   export function header(at: usize): usize {
@@ -394,6 +484,21 @@ export namespace SysFork {
   }
 }
 
+/** kind sys.map. */
+export namespace SysMap {
+  export const SIZE: u32 = 72;
+  export function header(at: usize): usize {
+    return at + 0;
+  }
+  /** As stat(2) tells it: new_encode_dev of the kernel's number. */
+  export function dev(at: usize): u64 {
+    return load<u64>(at, 56);
+  }
+  export function inode(at: usize): u64 {
+    return load<u64>(at, 64);
+  }
+}
+
 /** One bucket of the kernel ledger. */
 export namespace LedgerCell {
   export const SIZE: u32 = 16;
@@ -407,7 +512,7 @@ export namespace LedgerCell {
 
 /** Value of the scope map (key: tgid). */
 export namespace ScopeCell {
-  export const SIZE: u32 = 8;
+  export const SIZE: u32 = 16;
   /** 1: capture this process. */
   export function capture(at: usize): u32 {
     return load<u32>(at, 0);
@@ -415,5 +520,13 @@ export namespace ScopeCell {
   /** 1: processes it forks come into scope, with capture and inherit set. */
   export function inherit(at: usize): u32 {
     return load<u32>(at, 4);
+  }
+  /** 1: its file activity is recorded, and that of the processes it forks if it inherits. */
+  export function files(at: usize): u32 {
+    return load<u32>(at, 8);
+  }
+  /** 0 */
+  export function reserved(at: usize): u32 {
+    return load<u32>(at, 12);
   }
 }

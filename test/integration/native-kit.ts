@@ -4,10 +4,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { unpackMultiple } from 'msgpackr';
 import { probes } from '../../host/src/gen/probes.js';
-import { Kind, Ledger, layouts } from '../../host/src/gen/records.js';
+import { Ledger, layoutOfKind, layouts } from '../../host/src/gen/records.js';
 import { loadNative, type NativeBatch, type NativeOptions, type NativeSensor, type NativeStats } from '../../host/src/sources/ebpf/native.js';
 import { mustProbe, ROOT, scratch } from '../lib/run.js';
 
+/** The number that records of probed files carry here. */
+export const TARGET = 7;
 export const OBJECT = join(ROOT, 'dist', 'bpf', 'oisp.bpf.o');
 export const native = loadNative(join(ROOT, 'dist', 'native', 'oisp_native.node'));
 
@@ -62,20 +64,12 @@ function fieldsOf(bytes: Buffer, layout: string, prefix = 0): Record<string, num
   return fields;
 }
 
-const LAYOUT_OF: Readonly<Record<number, string>> = {
-  [Kind.tls_data]: 'tls_data',
-  [Kind.tls_close]: 'tls_close',
-  [Kind.sys_exec]: 'sys_exec',
-  [Kind.sys_exit]: 'sys_exit',
-  [Kind.sys_fork]: 'sys_fork',
-};
-
 function decode(batch: NativeBatch): SeenRecord[] {
   const values = unpackMultiple(Buffer.from(batch.buffer, 0, batch.length)) as [number, Uint8Array][];
   if (values.length !== batch.records) throw new Error(`a batch says ${batch.records} records and holds ${values.length}`);
   return values.map(([kind, bin]) => {
     const bytes = Buffer.from(bin);
-    const name = LAYOUT_OF[kind];
+    const name = layoutOfKind[kind];
     if (!name) throw new Error(`unknown kind ${kind}`);
     const header = fieldsOf(bytes, 'rec_header');
     if (header['size'] !== bytes.length || header['kind'] !== kind)
@@ -114,8 +108,8 @@ export class Capture {
     for (const probe of probes) {
       const offset = offsets.get(probe.symbol);
       if (offset === undefined) continue;
-      this.sensor.attachUprobe(probe.entry, path, offset, false);
-      if (probe.exit) this.sensor.attachUprobe(probe.exit, path, offset, true);
+      this.sensor.attachUprobe(probe.entry, path, offset, false, TARGET);
+      if (probe.exit) this.sensor.attachUprobe(probe.exit, path, offset, true, TARGET);
       attached++;
     }
     return attached;

@@ -47,12 +47,12 @@ test('errors carry an errno name, the step, and what libbpf said', async () => {
   assert.match(size.message, /12345 bytes/);
 
   const capture = new Capture();
-  const file = thrown(() => capture.sensor.attachUprobe('ssl_read_entry', '/nowhere', 64, false));
+  const file = thrown(() => capture.sensor.attachUprobe('ssl_read_entry', '/nowhere', 64, false, 0));
   assert.equal(file.code, 'ENOENT');
   assert.match(file.message, /uprobe ssl_read_entry to \/nowhere\+64/);
-  assert.equal(thrown(() => capture.sensor.attachUprobe('no_such_program', fixture, 64, false)).code, 'ENOENT');
-  assert.equal(thrown(() => capture.sensor.attachUprobe('process_exec', fixture, 64, false)).code, 'EINVAL');
-  assert.equal(thrown(() => sensor(OBJECT, 1 << 20).scopeAdd(1, true, true)).code, 'ENOTCONN');
+  assert.equal(thrown(() => capture.sensor.attachUprobe('no_such_program', fixture, 64, false, 0)).code, 'ENOENT');
+  assert.equal(thrown(() => capture.sensor.attachUprobe('process_exec', fixture, 64, false, 0)).code, 'EINVAL');
+  assert.equal(thrown(() => sensor(OBJECT, 1 << 20).scopeAdd(1, { capture: true, inherit: true, files: false })).code, 'ENOTCONN');
   assert.equal(thrown(() => sensor(OBJECT, 1 << 20).start(() => undefined)).code, 'ENOTCONN');
   await capture.stop();
 });
@@ -72,7 +72,7 @@ test('detach ends one probe', async () => {
   const capture = new Capture();
   const offset = symbolOffsets(fixture).get('SSL_write')!;
   const links = capture.stats().links;
-  const link = capture.sensor.attachUprobe('ssl_write_entry', fixture, offset, false);
+  const link = capture.sensor.attachUprobe('ssl_write_entry', fixture, offset, false, 0);
   assert.equal(capture.stats().links, links + 1);
   capture.sensor.detach(link);
   capture.sensor.detach(link);
@@ -141,7 +141,7 @@ test('an idle reader uses no CPU, and the first record wakes it', async () => {
   const ticks = readerTicks();
   await sleep(2000);
   assert.ok(readerTicks() - ticks <= 1, 'at most one tick in two seconds');
-  capture.sensor.scopeAdd(program.pid, true, false);
+  capture.sensor.scopeAdd(program.pid, { capture: true, inherit: false, files: false });
   const batches = capture.batches.length;
   const from = performance.now();
   await program.go();

@@ -28,6 +28,7 @@ function decode(body: string, before: string, lost: number, side: 'request' | 'r
   new DecodeWorker(loadDecoders(paths.decoders)).process(Buffer.concat(wire.close().records), {
     event: (event) => events.push(event),
     processStart: () => undefined,
+    connectionNote: () => undefined,
     processEnd: () => undefined,
   });
   return events;

@@ -189,7 +189,9 @@ exports.Sensor = class {
   layout(name) { return state().layoutOf(name); }
   attachUprobe() { if (state().attachCode) throw Object.assign(new Error('no'), { code: state().attachCode }); return ++links; }
   detach() {}
-  scopeAdd(tgid, capture, inherit) { state().calls.push(['scopeAdd', tgid, capture, inherit].join(' ')); }
+  scopeAdd(tgid, { capture, inherit, files }) { state().calls.push(['scopeAdd', tgid, capture, inherit, files].join(' ')); }
+  gateAdd() {}
+  setFilesAll() {}
   scopeRemove(tgid) { state().calls.push('scopeRemove ' + tgid); }
   scopeAddComm(comm) { state().calls.push('scopeAddComm ' + comm); }
   setCaptureAll(all) { state().calls.push('captureAll ' + all); }
@@ -235,7 +237,7 @@ test('the snapshot comes first on every shard, and its credit is not given to th
   await source.stop();
   await source.stop();
   assert.deepEqual(state.calls.slice(0, 4), ['new 2', 'load', 'captureAll true', 'start']);
-  assert.deepEqual(state.calls.slice(-4), [`scopeAdd ${process.pid} false true`, `scopeRemove ${process.pid}`, 'stop', 'close']);
+  assert.deepEqual(state.calls.slice(-4), [`scopeAdd ${process.pid} false true true`, `scopeRemove ${process.pid}`, 'stop', 'close']);
   assert.deepEqual((source.stats()['kernel'] as SourceStats)['seen'], { calls: 3, bytes: 300 });
   assert.throws(() => source.observeChildren());
 });
@@ -249,8 +251,8 @@ test('scope names processes with their descendants, and names', async () => {
   await source.stop();
   assert.ok(state.calls.includes('captureAll false'));
   assert.ok(state.calls.includes('scopeAddComm claude'));
-  assert.ok(state.calls.includes(`scopeAdd ${process.ppid} true true`));
-  assert.ok(state.calls.includes(`scopeAdd ${process.pid} true true`));
+  assert.ok(state.calls.includes(`scopeAdd ${process.ppid} true true true`));
+  assert.ok(state.calls.includes(`scopeAdd ${process.pid} true true true`));
 });
 
 test('an object with another layout is refused with both numbers, and released', async () => {

@@ -20,6 +20,7 @@ function decode(...records: Uint8Array[]) {
     event: (event) => out.events.push(event),
     processStart: (start) => out.starts.push(start),
     processEnd: (end) => out.ends.push(end),
+    connectionNote: () => undefined,
   });
   return out;
 }

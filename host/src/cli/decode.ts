@@ -62,8 +62,8 @@ export async function decode(flags: DecodeFlags): Promise<number> {
     ...(response !== undefined && { response }),
     ...(authority !== undefined && { authority }),
   };
-  for await (const batch of plaintextBatches(options)) await give(shard.process(batch, 0n));
-  await give(shard.flush());
+  for await (const batch of plaintextBatches(options)) await give(shard.process(batch, 0n).events);
+  await give(shard.flush().events);
   return sink.stats().dropped > 0 ? 1 : 0;
 }
 

@@ -1,7 +1,7 @@
 // The decoding half of a shard: batches in, events before the envelope out. It knows no source, no sink and no configuration.
 
-import type { HostRecords, ProcessEnd, ProcessStart, RawEvent } from '../events/raw-event.js';
-import { Kind } from '../gen/records.js';
+import type { ConnectionNote, HostRecords, ProcessEnd, ProcessStart, RawEvent } from '../events/raw-event.js';
+import { Kind, RecHeaderOffset, TlsDataOffset } from '../gen/records.js';
 import { Chain, type ChainTap, type LoadedDecoder, type ModuleCounters } from './chain.js';
 import { unpackr } from './unpack.js';
 
@@ -61,6 +61,7 @@ export class DecodeWorker {
       this.counters.events++;
       out.event(parsed.value);
     } else if (parsed.kind === Kind.proc_start) out.processStart(parsed.value);
+    else if (parsed.kind === Kind.conn_note) out.connectionNote(parsed.value);
     else out.processEnd(parsed.value);
   }
 }
@@ -68,7 +69,8 @@ export class DecodeWorker {
 type Parsed =
   | { kind: typeof Kind.event; value: RawEvent }
   | { kind: typeof Kind.proc_start; value: ProcessStart }
-  | { kind: typeof Kind.proc_end; value: ProcessEnd };
+  | { kind: typeof Kind.proc_end; value: ProcessEnd }
+  | { kind: typeof Kind.conn_note; value: ConnectionNote };
 
 const isMap = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
@@ -83,6 +85,8 @@ function parse(record: unknown, decoder: string): Parsed | undefined {
       return parseEvent(record, decoder);
     case Kind.proc_start:
       return parseStart(record);
+    case Kind.conn_note:
+      return parseNote(record);
     case Kind.proc_end: {
       const [, ts, tgid, startNs] = record;
       return isNs(ts) && isCount(tgid) && isNs(startNs) ? { kind: Kind.proc_end, value: { ts: BigInt(ts), tgid, startNs: BigInt(startNs) } } : undefined;
@@ -91,6 +95,32 @@ function parse(record: unknown, decoder: string): Parsed | undefined {
       return undefined;
   }
 }
+
+/** Keys of a note's detail; a decoder that sends more is not believed. */
+const MAX_DETAIL = 16;
+
+function parseNote(record: unknown[]): Parsed | undefined {
+  const [, what, ts, origin, conn, target, detail] = record;
+  if (!isCount(what) || !isNs(ts) || !(origin instanceof Uint8Array) || origin.length < RecHeaderOffset.SIZE || !isCount(target) || !isMap(detail))
+    return undefined;
+  if ((conn !== null && !isNs(conn)) || Object.keys(detail).length > MAX_DETAIL) return undefined;
+  const view = new DataView(origin.buffer, origin.byteOffset, origin.length);
+  const named = origin.length >= TlsDataOffset.offset;
+  const value: ConnectionNote = {
+    what,
+    ts: BigInt(ts),
+    tgid: view.getUint32(RecHeaderOffset.tgid, true),
+    startNs: view.getBigUint64(RecHeaderOffset.start_ns, true),
+    conn: conn === null ? null : hex(conn),
+    target,
+    ssl: named ? view.getBigUint64(TlsDataOffset.ssl, true) : 0n,
+    generation: named ? view.getBigUint64(TlsDataOffset.generation, true) : 0n,
+    detail,
+  };
+  return { kind: Kind.conn_note, value };
+}
+
+const hex = (conn: number | bigint): string => BigInt(conn).toString(16).padStart(16, '0');
 
 function parseEvent(record: unknown[], decoder: string): Parsed | undefined {
   const [, type, ts, origin, conn, stream, index, data, meta] = record;
@@ -102,7 +132,7 @@ function parseEvent(record: unknown[], decoder: string): Parsed | undefined {
     ts: BigInt(ts),
     // Copied: the buffer it points into is reused by the next call.
     origin: Uint8Array.from(origin),
-    conn: conn === null ? null : BigInt(conn).toString(16).padStart(16, '0'),
+    conn: conn === null ? null : hex(conn),
     stream,
     index,
     data,

@@ -63,9 +63,28 @@ export interface ProcessEnd {
   startNs: bigint;
 }
 
+/** What a decoder found out about a connection (conn.note). It holds no captured content but names that the connection itself told. */
+export interface ConnectionNote {
+  /** enum conn_note. */
+  what: number;
+  /** Nanoseconds, CLOCK_BOOTTIME. */
+  ts: bigint;
+  tgid: number;
+  startNs: bigint;
+  /** 16 hex digits, or null where no connection is named. */
+  conn: string | null;
+  /** Number of the probed file; 0: not known. */
+  target: number;
+  /** The address and generation that name the connection to the kernel side; zero where the record has none. */
+  ssl: bigint;
+  generation: bigint;
+  detail: Record<string, unknown>;
+}
+
 /** Takes what the chain gives the host, in order. */
 export interface HostRecords {
   event(event: RawEvent): void;
   processStart(start: ProcessStart): void;
   processEnd(end: ProcessEnd): void;
+  connectionNote(note: ConnectionNote): void;
 }

@@ -32,6 +32,12 @@ export const Kind = {
   sys_exit: 4,
   /** A process (not a thread) was forked. */
   sys_fork: 5,
+  /** One chunk of plaintext that a program received or sent on a socket; laid out like tls.data. */
+  sock_data: 6,
+  /** A socket whose plaintext was captured is closed; laid out like tls.close. */
+  sock_close: 7,
+  /** A process mapped an executable file that no process had mapped before, as far as the kernel side remembers. */
+  sys_map: 18,
   /** A process that was running before capture began, as /proc shows it. */
   sys_proc: 16,
   /** What the host knows of a connection beside its bytes: the authority. */
@@ -46,6 +52,8 @@ export const Kind = {
   proc_start: 48,
   /** A process is gone. */
   proc_end: 49,
+  /** What a decoder found out about a connection, for the coverage report and for verdicts. */
+  conn_note: 50,
   /** One OISP event, before the envelope. */
   event: 56,
 } as const;
@@ -57,6 +65,9 @@ export const KindText: Readonly<Record<number, string>> = {
   3: 'sys.exec',
   4: 'sys.exit',
   5: 'sys.fork',
+  6: 'sock.data',
+  7: 'sock.close',
+  18: 'sys.map',
   16: 'sys.proc',
   17: 'conn.info',
   32: 'http.head',
@@ -64,6 +75,7 @@ export const KindText: Readonly<Record<number, string>> = {
   34: 'http.end',
   48: 'proc.start',
   49: 'proc.end',
+  50: 'conn.note',
   56: 'event',
 };
 
@@ -181,6 +193,66 @@ export const ProcHowText: Readonly<Record<number, string>> = {
   2: 'snapshot',
 };
 
+/** What a conn.note says. */
+export const ConnNote = {
+  /** The first plaintext of the connection was seen, and it is plausible. */
+  first_plaintext: 1,
+  /** The first bytes of the connection look like no plaintext: the probe may be on the wrong function. */
+  implausible: 2,
+  /** The connection carries no AI traffic: the kernel may stop copying it. */
+  not_ai: 3,
+  /** A ClientHello went out on a socket: TLS is spoken there, whoever can read it. */
+  tls_hello: 4,
+} as const;
+
+/** Names of ConnNote by number, as documents and events write them. */
+export const ConnNoteText: Readonly<Record<number, string>> = {
+  1: 'first_plaintext',
+  2: 'implausible',
+  3: 'not_ai',
+  4: 'tls_hello',
+};
+
+/** Bits of a process's gate byte: which system calls of it the kernel side looks at. A call is looked at when its row and its process share a bit. */
+export const Gate = {
+  /** Its file activity is recorded. */
+  files: 1,
+  /** It makes probed TLS calls: their sockets are learnt from the calls beside them. */
+  tls: 2,
+  /** It has sockets that are watched. */
+  sockets: 4,
+  /** Its pipes are looked at. */
+  pipes: 8,
+} as const;
+
+/** Names of Gate by number, as documents and events write them. */
+export const GateText: Readonly<Record<number, string>> = {
+  1: 'files',
+  2: 'tls',
+  4: 'sockets',
+  8: 'pipes',
+};
+
+/** What a file descriptor of a system call leads to. */
+export const FileKind = {
+  /** A directory, a device, an anonymous file. */
+  other: 0,
+  /** A regular file. */
+  regular: 1,
+  /** A socket. */
+  socket: 2,
+  /** A pipe or FIFO. */
+  pipe: 3,
+} as const;
+
+/** Names of FileKind by number, as documents and events write them. */
+export const FileKindText: Readonly<Record<number, string>> = {
+  0: 'other',
+  1: 'regular',
+  2: 'socket',
+  3: 'pipe',
+};
+
 /** Buckets of the kernel ledger: an array of struct ledger_cell. */
 export const Ledger = {
   /** TLS calls that moved payload, in scope. */
@@ -211,6 +283,8 @@ export const Ledger = {
   close_ring_full: 12,
   /** Processes that could not be added to the scope map. */
   scope_full: 13,
+  /** System calls of 32-bit programs, which are not looked at. */
+  foreign_abi: 14,
 } as const;
 
 /** Names of Ledger by number, as documents and events write them. */
@@ -229,6 +303,7 @@ export const LedgerText: Readonly<Record<number, string>> = {
   11: 'close_emitted',
   12: 'close_ring_full',
   13: 'scope_full',
+  14: 'foreign_abi',
 };
 
 /** Where a record was taken: the probed function or tracepoint. */
@@ -255,6 +330,8 @@ export const ProbeFunc = {
   process_exit: 65,
   /** The tracepoint sched_process_fork. */
   process_fork: 66,
+  /** The tracepoint sys_exit. */
+  sys_exit: 67,
 } as const;
 
 /** Names of ProbeFunc by number, as documents and events write them. */
@@ -270,6 +347,7 @@ export const ProbeFuncText: Readonly<Record<number, string>> = {
   64: 'sched_process_exec',
   65: 'sched_process_exit',
   66: 'sched_process_fork',
+  67: 'sys_exit',
 };
 
 /** A field of a kernel record: its place in bytes. */
@@ -296,8 +374,20 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
       { name: 'comm', offset: 40, size: 16 },
     ],
   },
+  peer: {
+    size: 40,
+    fields: [
+      { name: 'family', offset: 0, size: 2 },
+      { name: 'protocol', offset: 2, size: 1 },
+      { name: 'role', offset: 3, size: 1 },
+      { name: 'local_port', offset: 4, size: 2 },
+      { name: 'remote_port', offset: 6, size: 2 },
+      { name: 'local_addr', offset: 8, size: 16 },
+      { name: 'remote_addr', offset: 24, size: 16 },
+    ],
+  },
   tls_data: {
-    size: 96,
+    size: 144,
     fields: [
       { name: 'header', offset: 0, size: 56 },
       { name: 'ssl', offset: 56, size: 8 },
@@ -310,6 +400,9 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
       { name: 'func', offset: 93, size: 1 },
       { name: 'flags', offset: 94, size: 1 },
       { name: 'reserved', offset: 95, size: 1 },
+      { name: 'target', offset: 96, size: 4 },
+      { name: 'reserved2', offset: 100, size: 4 },
+      { name: 'peer', offset: 104, size: 40 },
     ],
   },
   tls_close: {
@@ -363,6 +456,14 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
       { name: 'reserved', offset: 68, size: 4 },
     ],
   },
+  sys_map: {
+    size: 72,
+    fields: [
+      { name: 'header', offset: 0, size: 56 },
+      { name: 'dev', offset: 56, size: 8 },
+      { name: 'inode', offset: 64, size: 8 },
+    ],
+  },
   ledger_cell: {
     size: 16,
     fields: [
@@ -371,12 +472,26 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
     ],
   },
   scope_cell: {
-    size: 8,
+    size: 16,
     fields: [
       { name: 'capture', offset: 0, size: 4 },
       { name: 'inherit', offset: 4, size: 4 },
+      { name: 'files', offset: 8, size: 4 },
+      { name: 'reserved', offset: 12, size: 4 },
     ],
   },
+};
+
+/** Layout of each kind of kernel record. */
+export const layoutOfKind: Readonly<Record<number, string>> = {
+  1: 'tls_data',
+  6: 'tls_data',
+  2: 'tls_close',
+  7: 'tls_close',
+  3: 'sys_exec',
+  4: 'sys_exit',
+  5: 'sys_fork',
+  18: 'sys_map',
 };
 
 /** Byte offsets of rec_header: Begins every kernel record. */
@@ -394,9 +509,21 @@ export const RecHeaderOffset = {
   comm: 40,
 } as const;
 
-/** Byte offsets of tls_data: kind tls.data; len payload bytes follow. */
+/** Byte offsets of peer: The socket behind a connection; all zero while it is not known. Addresses and ports as on the wire, an IPv4 address in the first four bytes. */
+export const PeerOffset = {
+  SIZE: 40,
+  family: 0,
+  protocol: 2,
+  role: 3,
+  local_port: 4,
+  remote_port: 6,
+  local_addr: 8,
+  remote_addr: 24,
+} as const;
+
+/** Byte offsets of tls_data: kinds tls.data and sock.data; len payload bytes follow. */
 export const TlsDataOffset = {
-  SIZE: 96,
+  SIZE: 144,
   header: 0,
   ssl: 56,
   generation: 64,
@@ -408,9 +535,12 @@ export const TlsDataOffset = {
   func: 93,
   flags: 94,
   reserved: 95,
+  target: 96,
+  reserved2: 100,
+  peer: 104,
 } as const;
 
-/** Byte offsets of tls_close: kind tls.close; no payload. */
+/** Byte offsets of tls_close: kinds tls.close and sock.close; no payload. */
 export const TlsCloseOffset = {
   SIZE: 96,
   header: 0,
@@ -461,6 +591,14 @@ export const SysForkOffset = {
   reserved: 68,
 } as const;
 
+/** Byte offsets of sys_map: kind sys.map. */
+export const SysMapOffset = {
+  SIZE: 72,
+  header: 0,
+  dev: 56,
+  inode: 64,
+} as const;
+
 /** Byte offsets of ledger_cell: One bucket of the kernel ledger. */
 export const LedgerCellOffset = {
   SIZE: 16,
@@ -470,7 +608,9 @@ export const LedgerCellOffset = {
 
 /** Byte offsets of scope_cell: Value of the scope map (key: tgid). */
 export const ScopeCellOffset = {
-  SIZE: 8,
+  SIZE: 16,
   capture: 0,
   inherit: 4,
+  files: 8,
+  reserved: 12,
 } as const;

@@ -1,6 +1,7 @@
 // Joins one source to the shards and the sink: batches in, events out in order, credit back. It decodes nothing itself.
 import { uptime } from 'node:os';
 import type { OispEvent, Sink } from '../events/event.js';
+import type { ConnectionNote } from '../events/raw-event.js';
 import type { RecordBatch, Source } from '../events/source.js';
 import { Correlator } from '../transforms/correlate/index.js';
 import type { ShardAnswer } from './shard-entry.js';
@@ -16,6 +17,8 @@ export interface PipelineOptions {
   readonly pool: ShardPool;
   readonly sink: Sink;
   readonly recorder?: BatchRecorder;
+  /** Told of what decoders note of connections: for the coverage report, and for verdicts. */
+  readonly onNote?: (note: ConnectionNote) => void;
   /** A line for the daemon's log. */
   readonly log: (line: string) => void;
   /** Whether idle connections expire by the machine's clock: for live sources only, so that a replay depends on nothing but its bytes. */
@@ -98,8 +101,9 @@ export class Pipeline {
     });
   }
 
-  private async deliver({ events, log }: ShardAnswer): Promise<void> {
+  private async deliver({ events, notes, log }: ShardAnswer): Promise<void> {
     for (const line of log) this.options.log(line);
+    for (const note of notes) this.options.onNote?.(note);
     if (!events.length) return;
     const linked: OispEvent[] = events.map((event) => this.correlator.add(event));
     this.counts.events += linked.length;

@@ -1,9 +1,8 @@
 // The file a shard's worker thread runs: takes tasks in order, hands them to its Shard. It imports no source, sink or configuration.
 import type { LoadedDecoder } from '../decode/chain.js';
-import type { ShardEvent } from '../events/event.js';
 import type { HostContext } from '../events/source.js';
 import { shrinkHeap } from './heap.js';
-import { Shard, type ShardStats } from './shard.js';
+import { Shard, type ShardOutput, type ShardStats } from './shard.js';
 
 /** Tasks of a shard; the queue keeps their order, which is what makes load, flush and stats exact. */
 export type ShardTask =
@@ -13,8 +12,7 @@ export type ShardTask =
   | { kind: 'flush' }
   | { kind: 'stats' };
 
-export interface ShardAnswer {
-  events: ShardEvent[];
+export interface ShardAnswer extends ShardOutput {
   stats?: ShardStats;
   /** Lines for the daemon's log since the last answer; never captured bytes. */
   log: string[];
@@ -33,18 +31,18 @@ function perform(task: ShardTask): Omit<ShardAnswer, 'log'> {
     const { decoders, host, version, shard: number } = task;
     shard = new Shard({ decoders, host, version, shard: number, log });
     shrinkHeap();
-    return { events: [] };
+    return { events: [], notes: [] };
   }
   if (!shard) throw new Error(`task ${task.kind} before load`);
   switch (task.kind) {
     case 'batch':
-      return { events: shard.process(task.bytes, task.clockOffsetNs, task.kinds) };
+      return shard.process(task.bytes, task.clockOffsetNs, task.kinds);
     case 'tick':
-      return { events: shard.tick(task.seconds) };
+      return shard.tick(task.seconds);
     case 'flush':
-      return { events: shard.flush() };
+      return shard.flush();
     case 'stats':
-      return { events: [], stats: shard.stats() };
+      return { events: [], notes: [], stats: shard.stats() };
   }
 }
 

@@ -2,7 +2,7 @@
 import type { ChainTap, LoadedDecoder, ModuleCounters } from '../decode/chain.js';
 import { type DecodeCounters, DecodeWorker } from '../decode/worker.js';
 import type { ShardEvent } from '../events/event.js';
-import type { HostRecords, RawEvent } from '../events/raw-event.js';
+import type { ConnectionNote, HostRecords, RawEvent } from '../events/raw-event.js';
 import type { HostContext } from '../events/source.js';
 import { addDigests } from '../transforms/digest/index.js';
 import { Enricher } from '../transforms/enrich/index.js';
@@ -23,7 +23,18 @@ export interface ShardStats {
   host: DecodeCounters;
   enrich: ReturnType<Enricher['counters']>;
   redact: RedactCounters;
+  /** Notes that did not fit into one answer. */
+  notes_dropped: number;
 }
+
+/** What a call of the shard gave: events, redacted and in order, and what the decoders noted of connections. */
+export interface ShardOutput {
+  events: ShardEvent[];
+  notes: ConnectionNote[];
+}
+
+/** Notes of one call; more are counted. */
+const MAX_NOTES = 4096;
 
 /** Process records reach every shard, so that each knows who its connections belong to; only shard 0 tells of them. */
 const TELLS_OF_PROCESSES = 0;
@@ -34,7 +45,8 @@ export class Shard {
   private readonly redactor = new Redactor();
   private readonly records: HostRecords;
   private clockOffsetNs = 0n;
-  private out: ShardEvent[] = [];
+  private out: ShardOutput = { events: [], notes: [] };
+  private notesDropped = 0;
 
   constructor(private readonly options: ShardOptions) {
     const { log, tap } = options;
@@ -44,42 +56,46 @@ export class Shard {
       event: (raw) => this.take(raw),
       processStart: (start) => this.enricher.processStart(start),
       processEnd: (end) => this.enricher.processEnd(end),
+      connectionNote: (note) => {
+        if (this.out.notes.length < MAX_NOTES) this.out.notes.push(note);
+        else this.notesDropped++;
+      },
     };
   }
 
-  /** Decodes one batch. @param clockOffsetNs CLOCK_REALTIME - CLOCK_BOOTTIME. @param kinds as in RecordBatch. @returns its events, redacted, in order. */
-  process(batch: Uint8Array, clockOffsetNs: bigint, kinds?: number): ShardEvent[] {
+  /** Decodes one batch. @param clockOffsetNs CLOCK_REALTIME - CLOCK_BOOTTIME. @param kinds as in RecordBatch. */
+  process(batch: Uint8Array, clockOffsetNs: bigint, kinds?: number): ShardOutput {
     this.clockOffsetNs = clockOffsetNs;
     this.decoder.process(batch, this.records, kinds);
     return this.taken();
   }
 
   /** @param seconds on the record clock. */
-  tick(seconds: number): ShardEvent[] {
+  tick(seconds: number): ShardOutput {
     this.decoder.tick(seconds, this.records);
     return this.taken();
   }
 
   /** The source has ended: tells what is known of everything open. */
-  flush(): ShardEvent[] {
+  flush(): ShardOutput {
     this.decoder.flush(this.records);
     return this.taken();
   }
 
   stats(): ShardStats {
-    return { ...this.decoder.stats(), enrich: this.enricher.counters(), redact: structuredClone(this.redactor.counters) };
+    return { ...this.decoder.stats(), enrich: this.enricher.counters(), redact: structuredClone(this.redactor.counters), notes_dropped: this.notesDropped };
   }
 
   private take(raw: RawEvent): void {
     if (raw.conn === null && this.options.shard !== TELLS_OF_PROCESSES) return;
     const enriched = this.enricher.event(raw, this.clockOffsetNs);
     const event = this.redactor.redact(enriched.event, raw.meta.auth);
-    if (event) this.out.push({ event: addDigests(event), exchange: enriched.exchange });
+    if (event) this.out.events.push({ event: addDigests(event), exchange: enriched.exchange });
   }
 
-  private taken(): ShardEvent[] {
-    const events = this.out;
-    this.out = [];
-    return events;
+  private taken(): ShardOutput {
+    const out = this.out;
+    this.out = { events: [], notes: [] };
+    return out;
   }
 }

@@ -16,7 +16,7 @@ import {
 
 /** The part of the addon that attaching needs. */
 export interface UprobePort {
-  attachUprobe(program: string, path: string, fileOffset: number, isReturn: boolean): number;
+  attachUprobe(program: string, path: string, fileOffset: number, isReturn: boolean, target: number): number;
   detach(link: number): void;
 }
 
@@ -30,6 +30,8 @@ export interface TargetFunction {
 
 /** A file that carries a TLS library, attached or not. */
 export interface Target {
+  /** From 1, never used twice: what its probes tell in every record (tls_data.target). */
+  readonly id: number;
   /** The path by which it was found first; in a container, the path inside it. */
   readonly path: string;
   readonly dev: string;
@@ -60,6 +62,7 @@ export class AttachTable {
   readonly #port: UprobePort;
   readonly #entries = new Map<string, Entry>();
   #targets = 0;
+  #lastId = 0;
 
   constructor(port: UprobePort) {
     this.#port = port;
@@ -88,6 +91,18 @@ export class AttachTable {
   /** Every target, in the order of discovery. */
   targets(): Target[] {
     return [...this.#entries.values()].flatMap((entry) => (entry.target === undefined ? [] : [entry.target]));
+  }
+
+  /** Takes the probes off one target and keeps them off: its file stays known. @param detail why, for people. @returns false when there is no such target. */
+  detachTarget(id: number, detail: string): boolean {
+    for (const [key, entry] of this.#entries) {
+      if (entry.target?.id !== id) continue;
+      this.#detach(entry.links);
+      const functions = entry.target.functions.map(({ func, symbol }) => ({ func, symbol, attached: false, detail }));
+      this.#entries.set(key, { ...entry, links: [], target: { ...entry.target, functions } });
+      return true;
+    }
+    return false;
   }
 
   /** Takes all probes off the files. Links of a sensor that is stopped are gone already. */
@@ -119,20 +134,21 @@ export class AttachTable {
     }
     // By descriptor, so that the file that was examined is the one that is probed whatever its path leads to by now: an
     // offset of one file put into another would be a breakpoint in the middle of an instruction.
-    const { links, functions } = this.#attach(tls.functions, `/proc/self/fd/${handle.fd}`);
-    this.#remember({ identity, target: describe(shown, identity, tls, functions), links, places });
+    const id = ++this.#lastId;
+    const { links, functions } = this.#attach(tls.functions, `/proc/self/fd/${handle.fd}`, id);
+    this.#remember({ identity, target: { id, ...describe(shown, identity, tls, functions) }, links, places });
     return links.length > 0 ? 'attached' : 'failed';
   }
 
-  #attach(found: readonly FoundFunction[], path: string): { links: number[]; functions: TargetFunction[] } {
+  #attach(found: readonly FoundFunction[], path: string, id: number): { links: number[]; functions: TargetFunction[] } {
     const links: number[] = [];
     const functions = found.map(({ probe: { func, symbol, entry, exit }, offset }): TargetFunction => {
       if (offset === undefined) return { func, symbol, attached: false, detail: 'symbol missing' };
       const own: number[] = [];
       try {
         // The return first: a return without its entry is ignored, an entry without its return leaves a stale frame.
-        if (exit !== undefined) own.push(this.#port.attachUprobe(exit, path, offset, true));
-        own.push(this.#port.attachUprobe(entry, path, offset, false));
+        if (exit !== undefined) own.push(this.#port.attachUprobe(exit, path, offset, true, id));
+        own.push(this.#port.attachUprobe(entry, path, offset, false, id));
       } catch (error) {
         this.#detach(own);
         return { func, symbol, attached: false, detail: reasonOf(error) };
@@ -170,7 +186,7 @@ export class AttachTable {
   }
 }
 
-function describe(path: string, identity: FileIdentity, tls: TlsFile, functions: readonly TargetFunction[]): Target {
+function describe(path: string, identity: FileIdentity, tls: TlsFile, functions: readonly TargetFunction[]): Omit<Target, 'id'> {
   const { family, buildId } = tls;
   return { path, dev: String(identity.dev), inode: String(identity.inode), family, buildId, functions };
 }

@@ -1,6 +1,7 @@
 // The eBPF source: loads the sensor, attaches it to every TLS library of the machine, hands its batches on; never decodes a record.
 import { readFile } from 'node:fs/promises';
 import type { RecordBatch, Source, SourceStats } from '../../events/source.js';
+import { Gate } from '../../gen/records.js';
 import { AttachTable, type Target } from './attach.js';
 import { commandCandidates } from './command-files.js';
 import { Discovery } from './discovery.js';
@@ -8,6 +9,7 @@ import { checkLayouts } from './layout-check.js';
 import type { NativeBatch, NativeOptions, NativeSensor } from './native.js';
 import { isPermission, loadFailure, openAddon, probesRefused } from './native-errors.js';
 import { type EbpfOptions, resolveOptions } from './options.js';
+import { processIds } from './proc-files.js';
 import { peekProcesses } from './process-peek.js';
 import { type Snapshot, takeSnapshot } from './process-snapshot.js';
 import { applyScope } from './scope.js';
@@ -72,7 +74,7 @@ export class EbpfSource implements Source {
 
   /** Only processes that this one starts from now on are captured, with all their descendants. Needs scope.all false. */
   observeChildren(): void {
-    this.#running().scopeAdd(process.pid, false, true);
+    this.#running().scopeAdd(process.pid, { capture: false, inherit: true, files: true });
   }
 
   /** Processes started from now on are not captured; those that run stay so. */
@@ -114,6 +116,8 @@ export class EbpfSource implements Source {
       sensor.load();
       checkLayouts((name) => sensor.layout(name));
       await applyScope(sensor, this.#options.scope);
+      // What runs already may have any kind of socket open.
+      for (const tgid of await processIds()) sensor.gateAdd(tgid, Gate.sockets);
       await this.#deliverSnapshot(onBatch);
       await this.#capture(sensor, onBatch);
     } catch (error) {

@@ -32,6 +32,16 @@ export interface NativeBatch {
   clockOffsetNs: bigint;
 }
 
+/** What the scope map says of a process. */
+export interface ScopeCell {
+  /** Its activity is captured. */
+  readonly capture: boolean;
+  /** Processes that it forks from now on are captured and pass scope on. */
+  readonly inherit: boolean;
+  /** Its file activity is recorded, and that of the processes that it passes scope to. */
+  readonly files: boolean;
+}
+
 export interface NativeStructLayout {
   size: number;
   fields: { name: string; offset: number; size: number }[];
@@ -66,15 +76,19 @@ export interface NativeSensor {
   load(): void;
   /** Layout of `struct oisp_<name>` in the loaded object's BTF, or undefined when it has none. */
   layout(name: string): NativeStructLayout | undefined;
-  /** Attaches a uprobe (or uretprobe) program by name to a file offset, for every process (pid -1). Returns a link id. Throws with code. */
-  attachUprobe(program: string, path: string, fileOffset: number, isReturn: boolean): number;
+  /** Attaches a uprobe (or uretprobe) program by name to a file offset, for every process (pid -1). `target` (u32) is told in every record of the probe. Returns a link id. Throws with code. */
+  attachUprobe(program: string, path: string, fileOffset: number, isReturn: boolean, target: number): number;
   detach(link: number): void;
   /** Puts a process into scope. */
-  scopeAdd(tgid: number, capture: boolean, inherit: boolean): void;
+  scopeAdd(tgid: number, cell: ScopeCell): void;
   scopeRemove(tgid: number): void;
   /** Processes with this thread name are in scope (at most 15 bytes are compared). */
   scopeAddComm(comm: string): void;
   setCaptureAll(all: boolean): void;
+  /** Whether the file activity of processes that are not in the scope map is recorded. */
+  setFilesAll(all: boolean): void;
+  /** Opens bits (enum gate) of a process's gate: which of its system calls the kernel side looks at. The kernel does it itself for what it sees begin. */
+  gateAdd(tgid: number, bits: number): void;
   /** Starts the reader thread. onBatch runs on the main thread, once per batch. */
   start(onBatch: (batch: NativeBatch) => void): void;
   credit(shard: number, bytes: number): void;

@@ -146,7 +146,7 @@ function tryProbe(sensor: NativeSensor, { path, tls }: FoundTls): PreflightCheck
   const found = tls.functions.find((f) => f.offset !== undefined && f.probe.exit !== undefined);
   if (found?.offset === undefined || found.probe.exit === undefined) return { name: 'probe', status: 'ok', detail: 'nothing to try' };
   try {
-    sensor.detach(sensor.attachUprobe(found.probe.exit, path, found.offset, true));
+    sensor.detach(sensor.attachUprobe(found.probe.exit, path, found.offset, true, 0));
     return { name: 'probe', status: 'ok', detail: `${found.probe.symbol} of ${path}` };
   } catch (error) {
     return failedCheck(probeFailure(error), 3);

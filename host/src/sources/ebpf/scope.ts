@@ -1,5 +1,6 @@
 // Puts processes into the kernel's scope, with the descendants they already have; the kernel adds those to come by itself.
 
+import type { ScopeCell } from './native.js';
 import { processIds } from './proc-files.js';
 import { readProcess } from './process-snapshot.js';
 
@@ -15,7 +16,7 @@ export interface ScopeOptions {
 
 /** The part of the addon that scoping needs. */
 export interface ScopePort {
-  scopeAdd(tgid: number, capture: boolean, inherit: boolean): void;
+  scopeAdd(tgid: number, cell: ScopeCell): void;
   scopeAddComm(comm: string): void;
   setCaptureAll(all: boolean): void;
 }
@@ -31,7 +32,7 @@ export async function applyScope(port: ScopePort, scope: ScopeOptions): Promise<
   const inScope = new Set<number>();
   const add = (tgid: number): void => {
     inScope.add(tgid);
-    port.scopeAdd(tgid, true, true);
+    port.scopeAdd(tgid, { capture: true, inherit: true, files: true });
   };
   for (const tgid of scope.pids) add(tgid);
   for (let round = 0; round < MAX_ROUNDS && inScope.size > 0; round += 1) {

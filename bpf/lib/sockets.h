@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
+/* Reads the address of a socket's two ends, and remembers which end opened it; it never copies what a socket carries. */
+#pragma once
+#include "base.h"
+#include "open_file.h"
+
+#define AF_UNIX 1
+#define AF_INET 2
+#define AF_INET6 10
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+
+/* What connect and accept have told of a socket. */
+struct socket_note {
+	u64 since_ns; /* When it was connected or accepted. */
+	u64 inode; /* Of the socket's file: tells a socket from a later one at the same address. */
+	u32 tgid; /* Who did it. */
+	u32 role; /* enum oisp_role */
+};
+
+/* A socket that was evicted has an unknown role: the bytes tell it then. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, u64); /* address of struct sock */
+	__type(value, struct socket_note);
+} socket_notes SEC(".maps");
+
+/* file must be a socket's. */
+static __always_inline struct sock *sock_of_file(struct file *file)
+{
+	struct socket *socket = BPF_CORE_READ(file, private_data);
+
+	return BPF_CORE_READ(socket, sk);
+}
+
+static __always_inline u32 socket_role(struct sock *sk, u64 inode)
+{
+	u64 key = (u64)sk;
+	struct socket_note *note = bpf_map_lookup_elem(&socket_notes, &key);
+
+	return note && note->inode == inode ? note->role : OISP_ROLE_UNKNOWN;
+}
+
+static __always_inline void put_ipv4(struct oisp_peer *peer, __be32 local, __be32 remote)
+{
+	peer->family = AF_INET;
+	__builtin_memcpy(peer->local_addr, &local, 4);
+	__builtin_memcpy(peer->remote_addr, &remote, 4);
+}
+
+static __always_inline bool is_mapped_ipv4(const struct in6_addr *addr)
+{
+	return !addr->in6_u.u6_addr32[0] && !addr->in6_u.u6_addr32[1] && addr->in6_u.u6_addr32[2] == bpf_htonl(0xffff);
+}
+
+/* Fills all of peer but the role. False for a socket that is not of the internet. */
+static __always_inline bool peer_of_sock(struct sock *sk, struct oisp_peer *peer)
+{
+	u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	struct in6_addr local, remote;
+
+	__builtin_memset(peer, 0, sizeof(*peer));
+	if (family != AF_INET && family != AF_INET6)
+		return false;
+	peer->protocol = BPF_CORE_READ(sk, sk_protocol);
+	peer->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	peer->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	if (family == AF_INET) {
+		put_ipv4(peer, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr), BPF_CORE_READ(sk, __sk_common.skc_daddr));
+		return true;
+	}
+	BPF_CORE_READ_INTO(&local, sk, __sk_common.skc_v6_rcv_saddr);
+	BPF_CORE_READ_INTO(&remote, sk, __sk_common.skc_v6_daddr);
+	/* A dual-stack socket that speaks IPv4. */
+	if (is_mapped_ipv4(&remote)) {
+		put_ipv4(peer, local.in6_u.u6_addr32[3], remote.in6_u.u6_addr32[3]);
+		return true;
+	}
+	peer->family = AF_INET6;
+	__builtin_memcpy(peer->local_addr, &local, 16);
+	__builtin_memcpy(peer->remote_addr, &remote, 16);
+	return true;
+}

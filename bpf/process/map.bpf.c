@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
+/* Tells of each executable file the first time that a process maps it, so that a library loaded later is examined too; it knows no names. */
+#include "base.h"
+#include "ledger.h"
+#include "open_file.h"
+#include "ring.h"
+#include "scope.h"
+#include "syscall.h"
+#include "task.h"
+
+#define PROT_EXEC 4
+#define MAP_ANONYMOUS 0x20
+
+struct mapped_key {
+	u64 dev;
+	u64 inode;
+	u64 address; /* Of the kernel's inode: a number that is used again has another. */
+};
+
+/* An evicted file is told once more, which costs its finder a look. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct mapped_key);
+	__type(value, u8);
+} mapped SEC(".maps");
+
+SEC("tp_btf/sys_exit") int sys_map(u64 *ctx)
+{
+	struct pt_regs *regs = sys_regs(ctx);
+	struct mapped_key key = {};
+	struct inode *inode;
+	struct file *file;
+	struct oisp_sys_map *rec;
+	u8 yes = 1;
+
+	if (!(sys_arg2(regs) & PROT_EXEC) || (sys_arg3(regs) & MAP_ANONYMOUS) || (u64)sys_result(ctx) >= (u64)-4095)
+		return 0;
+	file = file_of_fd(sys_arg4(regs));
+	if (!file || file_kind_of(file) != OISP_FILE_KIND_REGULAR)
+		return 0;
+	inode = BPF_CORE_READ(file, f_inode);
+	key.dev = device_of(inode);
+	key.inode = BPF_CORE_READ(inode, i_ino);
+	key.address = (u64)inode;
+	if (bpf_map_lookup_elem(&mapped, &key) || scope_of(current_tgid()) == SCOPE_OWN)
+		return 0;
+	rec = bpf_ringbuf_reserve(&ring, sizeof(*rec), 0);
+	if (!rec) {
+		/* Not remembered: the next process that maps it tells of it. */
+		ledger_add(OISP_LEDGER_SYS_RING_FULL, 0);
+		return 0;
+	}
+	bpf_map_update_elem(&mapped, &key, &yes, BPF_ANY);
+	fill_header(&rec->header, OISP_KIND_SYS_MAP, sizeof(*rec));
+	rec->dev = key.dev;
+	rec->inode = key.inode;
+	ledger_add(OISP_LEDGER_SYS_EMITTED, 0);
+	bpf_ringbuf_submit(rec, ring_wake_flags());
+	return 0;
+}
