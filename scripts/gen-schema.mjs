@@ -177,6 +177,20 @@ function cSyscalls() {
   return out.join('\n');
 }
 
+/** Numbers of system calls as NR_*, for programs that serve several. */
+function cSyscallNumbers() {
+  const out = ['/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */', `/* ${note} */`, '#pragma once', ''];
+  for (const [arch, index] of [
+    ['__TARGET_ARCH_x86', 0],
+    ['__TARGET_ARCH_arm64', 1],
+  ]) {
+    out.push(`#if defined(${arch})`);
+    for (const [name, numbers] of Object.entries(probes.syscall_numbers)) if (numbers[index] >= 0) out.push(`#define NR_${upper(name)} ${numbers[index]}`);
+    out.push('#endif');
+  }
+  return `${out.join('\n')}\n`;
+}
+
 /** What the native reader needs of the schema beside the layouts. */
 function nativeTables() {
   const out = ['// SPDX-License-Identifier: Apache-2.0', `// ${note}`, '#pragma once', '#include "records.h"', '', 'namespace oisp {', ''];
@@ -357,6 +371,7 @@ function reference() {
 const files = {
   'bpf/include/records.h': cHeader(),
   'bpf/include/syscalls.h': cSyscalls(),
+  'bpf/include/syscall_numbers.h': cSyscallNumbers(),
   'native/record_tables.h': nativeTables(),
   'decoders-as/abi/records.ts': asRecords(),
   'host/src/gen/records.ts': tsRecords(),

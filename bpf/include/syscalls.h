@@ -4,6 +4,7 @@
 
 int sys_map(unsigned long long *ctx);
 int sys_io(unsigned long long *ctx);
+int io_socket(unsigned long long *ctx);
 
 /* Handlers of system calls, by sys_row.handler. */
 struct {
@@ -25,6 +26,9 @@ struct {
 	__uint(key_size, 4);
 	__array(values, int(unsigned long long *));
 } io_handlers SEC(".maps") = {
+	.values = {
+		[2] = (void *)&io_socket,
+	},
 };
 
 #define OISP_SYS_ROWS 438
