@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { constants, deflateRawSync, deflateSync, gzipSync, inflateRawSync, type ZlibOptions } from 'node:zlib';
 import fc from 'fast-check';
-import { Completeness } from '../../host/src/gen/records.js';
+import { Completeness, TlsDataOffset } from '../../host/src/gen/records.js';
+import { RECORD_AT } from '../../host/src/sources/plaintext/kernel-records.js';
 import { decoder, type Message, messagesOf, recut, runRecords, tlsClose, Wire } from '../lib/records.js';
 
 const module = decoder('http', { inBytes: 1 << 20, outBytes: 1 << 20 });
@@ -22,7 +23,8 @@ function decode(coding: string, bytes: Buffer, size: (index: number) => number):
 function shift(record: Buffer, wire: Wire): Buffer {
   const result = Buffer.from(record);
   const head = wire.records.at(-1) as Buffer;
-  result.writeBigUInt64LE(record.readBigUInt64LE(7 + 72) + BigInt(head.length - 7 - 96), 7 + 72);
+  const at = RECORD_AT + TlsDataOffset.offset;
+  result.writeBigUInt64LE(record.readBigUInt64LE(at) + BigInt(head.length - RECORD_AT - TlsDataOffset.SIZE), at);
   return result;
 }
 

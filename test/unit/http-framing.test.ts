@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
-import { Completeness, Role } from '../../host/src/gen/records.js';
+import { Completeness, Role, TlsDataOffset } from '../../host/src/gen/records.js';
 import { decoder, flushRecords, type Message, messagesOf, runRecords, Wire } from '../lib/records.js';
 
 const GET = 'GET /a HTTP/1.1\r\nHost: x\r\n\r\n';
@@ -36,7 +36,7 @@ describe('an exchange', () => {
     assert.equal(messages.length, 2);
     const [request, answer] = messages as [Message, Message];
     const { origin, ...head } = request.head ?? assert.fail();
-    assert.equal(origin.length, 96);
+    assert.equal(origin.length, TlsDataOffset.SIZE);
     assert.deepEqual(head, {
       dir: 1,
       role: Role.client,
