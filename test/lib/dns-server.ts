@@ -88,7 +88,7 @@ function ipv6(text: string): Buffer {
   const zeros = 8 - groups(head).length - groups(tail).length;
   const all = [...groups(head), ...new Array<string>(text.includes('::') ? zeros : 0).fill('0'), ...groups(tail)];
   const bytes = Buffer.alloc(16);
-  all.forEach((group, i) => bytes.writeUInt16BE(Number.parseInt(group, 16), 2 * i));
+  for (const [i, group] of all.entries()) bytes.writeUInt16BE(Number.parseInt(group, 16), 2 * i);
   return bytes;
 }
 
