@@ -52,6 +52,8 @@ class SensorWrap : public Napi::ObjectWrap<SensorWrap>, public BatchSink {
                            InstanceMethod<&SensorWrap::set_capture_all>("setCaptureAll"),
                            InstanceMethod<&SensorWrap::set_files_all>("setFilesAll"),
                            InstanceMethod<&SensorWrap::gate_add>("gateAdd"),
+                           InstanceMethod<&SensorWrap::sweep_files>("sweepFiles"),
+                           InstanceMethod<&SensorWrap::set_file_interim>("setFileInterim"),
                            InstanceMethod<&SensorWrap::start>("start"),
                            InstanceMethod<&SensorWrap::credit>("credit"),
                            InstanceMethod<&SensorWrap::stats>("stats"),
@@ -80,6 +82,8 @@ class SensorWrap : public Napi::ObjectWrap<SensorWrap>, public BatchSink {
   Napi::Value set_capture_all(const Napi::CallbackInfo& info);
   Napi::Value set_files_all(const Napi::CallbackInfo& info);
   Napi::Value gate_add(const Napi::CallbackInfo& info);
+  Napi::Value sweep_files(const Napi::CallbackInfo& info);
+  Napi::Value set_file_interim(const Napi::CallbackInfo& info);
   Napi::Value start(const Napi::CallbackInfo& info);
   Napi::Value credit(const Napi::CallbackInfo& info);
   Napi::Value stats(const Napi::CallbackInfo& info);
@@ -197,6 +201,16 @@ Napi::Value SensorWrap::set_files_all(const Napi::CallbackInfo& info) {
 
 Napi::Value SensorWrap::gate_add(const Napi::CallbackInfo& info) {
   sensor_.gate_add(info[0].As<Napi::Number>().Uint32Value(), static_cast<uint8_t>(info[1].As<Napi::Number>().Uint32Value()));
+  return info.Env().Undefined();
+}
+
+Napi::Value SensorWrap::sweep_files(const Napi::CallbackInfo& info) {
+  if (Failure failure = sensor_.sweep_files()) throw_failure(info.Env(), failure);
+  return info.Env().Undefined();
+}
+
+Napi::Value SensorWrap::set_file_interim(const Napi::CallbackInfo& info) {
+  sensor_.set_file_interim(info[0].As<Napi::Number>().Uint32Value());
   return info.Env().Undefined();
 }
 

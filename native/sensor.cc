@@ -80,6 +80,7 @@ Failure Sensor::open_and_load(const std::string& object_path, uint32_t ring_byte
   if (Failure failure = map_control()) return failure;
   if (Failure failure = map_gates()) return failure;
   control_->capture_all = capture_all;
+  control_->file_interim_ms = OISP_FILE_INTERIM_S * 1000;
   control_->page_kb = static_cast<uint32_t>(sysconf(_SC_PAGESIZE) / 1024);
   identify_self();
   return attach_tracepoints();
@@ -234,6 +235,7 @@ Failure Sensor::scope_add(uint32_t tgid, const oisp_scope_cell& cell) {
   bpf_map* map = nullptr;
   if (Failure failure = find_map("scope", &map)) return failure;
   if (bpf_map_update_elem(bpf_map__fd(map), &tgid, &cell, BPF_ANY)) return fail(errno, "scope add " + std::to_string(tgid));
+  if (cell.files) gate_add(tgid, OISP_GATE_FILES | OISP_GATE_PIPES);
   return {};
 }
 
@@ -263,8 +265,32 @@ void Sensor::set_files_all(bool all) {
   if (control_) control_->files_all = all;
 }
 
+void Sensor::set_file_interim(uint32_t ms) {
+  if (control_) control_->file_interim_ms = ms;
+}
+
 void Sensor::gate_add(uint32_t tgid, uint8_t bits) {
   if (gates_ && tgid < gates_size_) __atomic_fetch_or(gates_ + tgid, bits, __ATOMIC_RELAXED);
+}
+
+// The kernel has no timer for this on all supported versions: the program is called for one file after another, as a test run.
+Failure Sensor::sweep_files() {
+  bpf_map* map = nullptr;
+  if (Failure failure = find_map("open_files", &map)) return failure;
+  bpf_program* program = bpf_object__find_program_by_name(object_, "file_sweep");
+  if (!program) return fail(ENOENT, "program file_sweep");
+  uint32_t key[2];  // tgid and descriptor
+  std::vector<std::array<uint64_t, 2>> found;
+  const void* after = nullptr;
+  while (found.size() < bpf_map__max_entries(map) && !bpf_map_get_next_key(bpf_map__fd(map), after, key)) {
+    found.push_back({key[0], key[1]});
+    after = key;
+  }
+  for (std::array<uint64_t, 2>& context : found) {
+    LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = context.data(), .ctx_size_in = sizeof(context));
+    if (bpf_prog_test_run_opts(bpf_program__fd(program), &options)) return fail(errno, "sweep files");
+  }
+  return {};
 }
 
 int Sensor::ring_fd() const {

@@ -57,8 +57,13 @@ class Sensor {
   void set_capture_all(bool all);
   // Whether file activity of processes without a scope cell is recorded.
   void set_files_all(bool all);
+  // Milliseconds after which a file that stays open is told of anew.
+  void set_file_interim(uint32_t ms);
   // Opens bits (enum oisp_gate) of a process's gate: which of its system calls are looked at.
   void gate_add(uint32_t tgid, uint8_t bits);
+
+  // Has the kernel side tell of files that stay open and whose bytes have waited long enough.
+  Failure sweep_files();
 
   int ring_fd() const;
   oisp_control* control() const { return control_; }

@@ -3,19 +3,32 @@
 #pragma once
 
 int sys_map(unsigned long long *ctx);
+int sys_open(unsigned long long *ctx);
+int sys_close(unsigned long long *ctx);
+int sys_dup(unsigned long long *ctx);
+int sys_copy(unsigned long long *ctx);
+int sys_ftruncate(unsigned long long *ctx);
+int sys_name(unsigned long long *ctx);
 int sys_io(unsigned long long *ctx);
+int io_regular(unsigned long long *ctx);
 int io_socket(unsigned long long *ctx);
 
 /* Handlers of system calls, by sys_row.handler. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 3);
+	__uint(max_entries, 9);
 	__uint(key_size, 4);
 	__array(values, int(unsigned long long *));
 } sys_handlers SEC(".maps") = {
 	.values = {
 		[1] = (void *)&sys_map,
-		[2] = (void *)&sys_io,
+		[2] = (void *)&sys_open,
+		[3] = (void *)&sys_close,
+		[4] = (void *)&sys_dup,
+		[5] = (void *)&sys_copy,
+		[6] = (void *)&sys_ftruncate,
+		[7] = (void *)&sys_name,
+		[8] = (void *)&sys_io,
 	},
 };
 
@@ -27,6 +40,7 @@ struct {
 	__array(values, int(unsigned long long *));
 } io_handlers SEC(".maps") = {
 	.values = {
+		[1] = (void *)&io_regular,
 		[2] = (void *)&io_socket,
 	},
 };
@@ -36,41 +50,77 @@ struct {
 /* One row per system call number; handler 0: of no interest. */
 const volatile struct sys_row sys_rows[OISP_SYS_ROWS] = {
 #if defined(__TARGET_ARCH_x86)
-	[0] = { 2, 15 }, /* read */
-	[1] = { 2, 15 }, /* write */
+	[0] = { 8, 15 }, /* read */
+	[1] = { 8, 15 }, /* write */
+	[2] = { 2, 1 }, /* open */
+	[3] = { 3, 1 }, /* close */
 	[9] = { 1, 0 }, /* mmap */
-	[17] = { 2, 15 }, /* pread64 */
-	[18] = { 2, 15 }, /* pwrite64 */
-	[19] = { 2, 15 }, /* readv */
-	[20] = { 2, 15 }, /* writev */
-	[44] = { 2, 15 }, /* sendto */
-	[45] = { 2, 15 }, /* recvfrom */
-	[46] = { 2, 15 }, /* sendmsg */
-	[47] = { 2, 15 }, /* recvmsg */
-	[295] = { 2, 15 }, /* preadv */
-	[296] = { 2, 15 }, /* pwritev */
-	[299] = { 2, 15 }, /* recvmmsg */
-	[307] = { 2, 15 }, /* sendmmsg */
-	[327] = { 2, 15 }, /* preadv2 */
-	[328] = { 2, 15 }, /* pwritev2 */
+	[17] = { 8, 15 }, /* pread64 */
+	[18] = { 8, 15 }, /* pwrite64 */
+	[19] = { 8, 15 }, /* readv */
+	[20] = { 8, 15 }, /* writev */
+	[32] = { 4, 1 }, /* dup */
+	[33] = { 4, 1 }, /* dup2 */
+	[40] = { 5, 1 }, /* sendfile */
+	[44] = { 8, 15 }, /* sendto */
+	[45] = { 8, 15 }, /* recvfrom */
+	[46] = { 8, 15 }, /* sendmsg */
+	[47] = { 8, 15 }, /* recvmsg */
+	[72] = { 4, 1 }, /* fcntl */
+	[76] = { 7, 1 }, /* truncate */
+	[77] = { 6, 1 }, /* ftruncate */
+	[82] = { 7, 1 }, /* rename */
+	[84] = { 7, 1 }, /* rmdir */
+	[85] = { 2, 1 }, /* creat */
+	[87] = { 7, 1 }, /* unlink */
+	[257] = { 2, 1 }, /* openat */
+	[263] = { 7, 1 }, /* unlinkat */
+	[264] = { 7, 1 }, /* renameat */
+	[275] = { 5, 1 }, /* splice */
+	[292] = { 4, 1 }, /* dup3 */
+	[295] = { 8, 15 }, /* preadv */
+	[296] = { 8, 15 }, /* pwritev */
+	[299] = { 8, 15 }, /* recvmmsg */
+	[307] = { 8, 15 }, /* sendmmsg */
+	[316] = { 7, 1 }, /* renameat2 */
+	[326] = { 5, 1 }, /* copy_file_range */
+	[327] = { 8, 15 }, /* preadv2 */
+	[328] = { 8, 15 }, /* pwritev2 */
+	[436] = { 3, 1 }, /* close_range */
+	[437] = { 2, 1 }, /* openat2 */
 #endif
 #if defined(__TARGET_ARCH_arm64)
-	[63] = { 2, 15 }, /* read */
-	[64] = { 2, 15 }, /* write */
-	[65] = { 2, 15 }, /* readv */
-	[66] = { 2, 15 }, /* writev */
-	[67] = { 2, 15 }, /* pread64 */
-	[68] = { 2, 15 }, /* pwrite64 */
-	[69] = { 2, 15 }, /* preadv */
-	[70] = { 2, 15 }, /* pwritev */
-	[206] = { 2, 15 }, /* sendto */
-	[207] = { 2, 15 }, /* recvfrom */
-	[211] = { 2, 15 }, /* sendmsg */
-	[212] = { 2, 15 }, /* recvmsg */
+	[23] = { 4, 1 }, /* dup */
+	[24] = { 4, 1 }, /* dup3 */
+	[25] = { 4, 1 }, /* fcntl */
+	[35] = { 7, 1 }, /* unlinkat */
+	[38] = { 7, 1 }, /* renameat */
+	[45] = { 7, 1 }, /* truncate */
+	[46] = { 6, 1 }, /* ftruncate */
+	[56] = { 2, 1 }, /* openat */
+	[57] = { 3, 1 }, /* close */
+	[63] = { 8, 15 }, /* read */
+	[64] = { 8, 15 }, /* write */
+	[65] = { 8, 15 }, /* readv */
+	[66] = { 8, 15 }, /* writev */
+	[67] = { 8, 15 }, /* pread64 */
+	[68] = { 8, 15 }, /* pwrite64 */
+	[69] = { 8, 15 }, /* preadv */
+	[70] = { 8, 15 }, /* pwritev */
+	[71] = { 5, 1 }, /* sendfile */
+	[76] = { 5, 1 }, /* splice */
+	[206] = { 8, 15 }, /* sendto */
+	[207] = { 8, 15 }, /* recvfrom */
+	[211] = { 8, 15 }, /* sendmsg */
+	[212] = { 8, 15 }, /* recvmsg */
 	[222] = { 1, 0 }, /* mmap */
-	[243] = { 2, 15 }, /* recvmmsg */
-	[269] = { 2, 15 }, /* sendmmsg */
-	[286] = { 2, 15 }, /* preadv2 */
-	[287] = { 2, 15 }, /* pwritev2 */
+	[243] = { 8, 15 }, /* recvmmsg */
+	[269] = { 8, 15 }, /* sendmmsg */
+	[276] = { 7, 1 }, /* renameat2 */
+	[285] = { 5, 1 }, /* copy_file_range */
+	[286] = { 8, 15 }, /* preadv2 */
+	[287] = { 8, 15 }, /* pwritev2 */
+	[436] = { 3, 1 }, /* close_range */
+	[437] = { 2, 1 }, /* openat2 */
 #endif
 };

@@ -110,6 +110,7 @@ struct super_block {
 
 struct inode {
 	u16 i_mode;
+	long long i_size;
 	struct super_block *i_sb;
 	unsigned long i_ino;
 };
@@ -118,6 +119,7 @@ struct file {
 	struct path f_path;
 	struct inode *f_inode;
 	unsigned int f_flags;
+	unsigned int f_mode;
 	long long f_pos;
 	void *private_data;
 };
@@ -159,6 +161,33 @@ struct sock {
 struct socket {
 	short type;
 	struct sock *sk;
+};
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct mnt_namespace {
+	struct ns_common ns;
+};
+
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+struct nsproxy {
+	struct mnt_namespace *mnt_ns;
+	struct pid_namespace *pid_ns_for_children;
+	struct net *net_ns;
+};
+
+struct linux_binprm {
+	const char *filename;
+	const char *interp;
 };
 
 struct fs_struct {
@@ -220,6 +249,7 @@ struct task_struct {
 	char comm[16];
 	struct fs_struct *fs;
 	struct files_struct *files;
+	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
 	u64 self_exec_id;
 	struct css_set *cgroups;

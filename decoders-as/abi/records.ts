@@ -11,6 +11,14 @@ export const PATH_AREA: u32 = 1024;
 export const CGROUP_AREA: u32 = 512;
 /** Bytes kept of the argument vector. */
 export const ARGS_AREA: u32 = 4096;
+/** Descriptors of a process whose files are followed: 0 to one less. */
+export const FILE_FDS: u32 = 1024;
+/** A file that stays open is told of anew after this long, s. */
+export const FILE_INTERIM_S: u32 = 30;
+/** Bytes kept of the name of a script. */
+export const SCRIPT_AREA: u32 = 512;
+/** Bytes kept of the name of a script's interpreter. */
+export const INTERP_AREA: u32 = 256;
 /** TASK_COMM_LEN. */
 export const COMM_LEN: u32 = 16;
 
@@ -30,6 +38,12 @@ export namespace Kind {
   export const SOCK_DATA: u32 = 6;
   /** A socket whose plaintext was captured is closed; laid out like tls.close. */
   export const SOCK_CLOSE: u32 = 7;
+  /** A regular file was opened for writing, or made. */
+  export const FILE_OPEN: u32 = 8;
+  /** What a process read from and wrote to one open file, summed up. */
+  export const FILE_IO: u32 = 9;
+  /** A name was removed, changed or its file truncated. */
+  export const FILE_NAME: u32 = 10;
   /** A process mapped an executable file that no process had mapped before, as far as the kernel side remembers. */
   export const SYS_MAP: u32 = 18;
   /** A process that was running before capture began, as /proc shows it. */
@@ -82,6 +96,40 @@ export namespace PathFlag {
   export const CGROUP_CUT: u32 = 4;
   /** args holds only the first bytes; args_total is the true length. */
   export const ARGS_CUT: u32 = 8;
+}
+
+/** What file.name tells. */
+export namespace FileOp {
+  /** unlink, unlinkat. */
+  export const DELETE: u32 = 1;
+  /** rmdir, unlinkat with AT_REMOVEDIR. */
+  export const RMDIR: u32 = 2;
+  /** rename, renameat, renameat2. */
+  export const RENAME: u32 = 3;
+  /** renameat2 with RENAME_EXCHANGE. */
+  export const EXCHANGE: u32 = 4;
+  /** truncate; ftruncate counts to the open file. */
+  export const TRUNCATE: u32 = 5;
+}
+
+/** Bits of file_open.flags, file_io.flags and file_name.flags. */
+export namespace FileFlag {
+  /** The path (of a name: its folder) holds only the last components. */
+  export const PATH_CUT: u32 = 1;
+  /** The same of the second folder. */
+  export const PATH2_CUT: u32 = 2;
+  /** A name as the program gave it was longer than its area, or could not be read. */
+  export const NAME_CUT: u32 = 4;
+  /** This open made the file. */
+  export const CREATED: u32 = 8;
+  /** The file was cut when it was opened, or later through this descriptor. */
+  export const TRUNCATED: u32 = 16;
+  /** The file is still open: more may follow. */
+  export const INTERIM: u32 = 32;
+  /** The file was mapped as code: what was read of it was read to load it. */
+  export const CODE: u32 = 64;
+  /** The open was not seen: the descriptor was inherited, received, or is older than the sensor. */
+  export const JOINED: u32 = 128;
 }
 
 /** How an HTTP message ended (http.end). */
@@ -188,6 +236,8 @@ export namespace Ledger {
   export const SCOPE_FULL: u32 = 13;
   /** System calls of 32-bit programs, which are not looked at. */
   export const FOREIGN_ABI: u32 = 14;
+  /** Calls on files that could not be followed: the map was full, or the descriptor too high. */
+  export const FILE_FULL: u32 = 16;
 }
 
 /** Where a record was taken: the probed function or tracepoint. */
@@ -385,7 +435,7 @@ export namespace TlsClose {
 
 /** kind sys.exec. Paths are components from leaf to root, each ended by a NUL, joined by the decoder. */
 export namespace SysExec {
-  export const SIZE: u32 = 6752;
+  export const SIZE: u32 = 7536;
   export function header(at: usize): usize {
     return at + 0;
   }
@@ -419,23 +469,47 @@ export namespace SysExec {
   export function args_total(at: usize): u32 {
     return load<u32>(at, 88);
   }
-  /** 0 */
-  export function reserved(at: usize): u32 {
+  /** Inode number of the pid namespace; 0: could not be read. */
+  export function pid_ns(at: usize): u32 {
     return load<u32>(at, 92);
   }
+  /** Of the mount namespace. */
+  export function mnt_ns(at: usize): u32 {
+    return load<u32>(at, 96);
+  }
+  /** Of the network namespace. */
+  export function net_ns(at: usize): u32 {
+    return load<u32>(at, 100);
+  }
+  /** Bytes used of script; 0: the program is no script. */
+  export function script_len(at: usize): u32 {
+    return load<u32>(at, 104);
+  }
+  /** Bytes used of interp. */
+  export function interp_len(at: usize): u32 {
+    return load<u32>(at, 108);
+  }
   export function exe(at: usize): usize {
-    return at + 96;
+    return at + 112;
   }
   export function cwd(at: usize): usize {
-    return at + 1120;
+    return at + 1136;
   }
   /** Path in the unified hierarchy. */
   export function cgroup(at: usize): usize {
-    return at + 2144;
+    return at + 2160;
+  }
+  /** Name of the script as execve was given it. */
+  export function script(at: usize): usize {
+    return at + 2672;
+  }
+  /** Name of the interpreter, as the script's first line gives it. */
+  export function interp(at: usize): usize {
+    return at + 3184;
   }
   /** NUL separated, as in the process's memory. */
   export function args(at: usize): usize {
-    return at + 2656;
+    return at + 3440;
   }
 }
 
@@ -481,6 +555,140 @@ export namespace SysFork {
   /** 0 */
   export function reserved(at: usize): u32 {
     return load<u32>(at, 68);
+  }
+}
+
+/** kind file.open. The path is components from leaf to root, each ended by a NUL. */
+export namespace FileOpen {
+  export const SIZE: u32 = 1120;
+  export function header(at: usize): usize {
+    return at + 0;
+  }
+  export function inode(at: usize): u64 {
+    return load<u64>(at, 56);
+  }
+  /** Of the file, after it was opened. */
+  export function size(at: usize): u64 {
+    return load<u64>(at, 64);
+  }
+  export function fd(at: usize): u32 {
+    return load<u32>(at, 72);
+  }
+  /** As open(2) was given them. */
+  export function open_flags(at: usize): u32 {
+    return load<u32>(at, 76);
+  }
+  /** st_mode of the file. */
+  export function mode(at: usize): u32 {
+    return load<u32>(at, 80);
+  }
+  /** enum file_flag */
+  export function flags(at: usize): u32 {
+    return load<u32>(at, 84);
+  }
+  /** Bytes used of path. */
+  export function path_len(at: usize): u32 {
+    return load<u32>(at, 88);
+  }
+  /** 0 */
+  export function reserved(at: usize): u32 {
+    return load<u32>(at, 92);
+  }
+  export function path(at: usize): usize {
+    return at + 96;
+  }
+}
+
+/** kind file.io; the header tells who moved the last bytes, and when this was summed up. */
+export namespace FileIo {
+  export const SIZE: u32 = 1152;
+  export function header(at: usize): usize {
+    return at + 0;
+  }
+  /** When the file was opened, or first seen. */
+  export function opened_ns(at: usize): u64 {
+    return load<u64>(at, 56);
+  }
+  export function inode(at: usize): u64 {
+    return load<u64>(at, 64);
+  }
+  /** Of the file, at the last bytes. */
+  export function size(at: usize): u64 {
+    return load<u64>(at, 72);
+  }
+  export function read_bytes(at: usize): u64 {
+    return load<u64>(at, 80);
+  }
+  export function write_bytes(at: usize): u64 {
+    return load<u64>(at, 88);
+  }
+  /** Lowest position that was read. */
+  export function read_offset(at: usize): u64 {
+    return load<u64>(at, 96);
+  }
+  /** Lowest position that was written. */
+  export function write_offset(at: usize): u64 {
+    return load<u64>(at, 104);
+  }
+  export function fd(at: usize): u32 {
+    return load<u32>(at, 112);
+  }
+  /** enum file_flag */
+  export function flags(at: usize): u32 {
+    return load<u32>(at, 116);
+  }
+  /** st_mode of the file. */
+  export function mode(at: usize): u32 {
+    return load<u32>(at, 120);
+  }
+  /** Bytes used of path. */
+  export function path_len(at: usize): u32 {
+    return load<u32>(at, 124);
+  }
+  export function path(at: usize): usize {
+    return at + 128;
+  }
+}
+
+/** kind file.name. A folder is components from leaf to root (of the current directory, or of the one that the call was given); a name is as the program gave it, relative to its folder unless it begins with a slash. */
+export namespace FileName {
+  export const SIZE: u32 = 4176;
+  export function header(at: usize): usize {
+    return at + 0;
+  }
+  /** enum file_op */
+  export function op(at: usize): u32 {
+    return load<u32>(at, 56);
+  }
+  /** enum file_flag */
+  export function flags(at: usize): u32 {
+    return load<u32>(at, 60);
+  }
+  export function folder_len(at: usize): u32 {
+    return load<u32>(at, 64);
+  }
+  export function folder2_len(at: usize): u32 {
+    return load<u32>(at, 68);
+  }
+  /** Without a NUL. */
+  export function name_len(at: usize): u32 {
+    return load<u32>(at, 72);
+  }
+  /** 0 where there is one name only. */
+  export function name2_len(at: usize): u32 {
+    return load<u32>(at, 76);
+  }
+  export function folder(at: usize): usize {
+    return at + 80;
+  }
+  export function folder2(at: usize): usize {
+    return at + 1104;
+  }
+  export function name(at: usize): usize {
+    return at + 2128;
+  }
+  export function name2(at: usize): usize {
+    return at + 3152;
   }
 }
 

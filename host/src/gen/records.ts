@@ -17,6 +17,18 @@ export const CGROUP_AREA = 512;
 /** Bytes kept of the argument vector. */
 export const ARGS_AREA = 4096;
 
+/** Descriptors of a process whose files are followed: 0 to one less. */
+export const FILE_FDS = 1024;
+
+/** A file that stays open is told of anew after this long, s. */
+export const FILE_INTERIM_S = 30;
+
+/** Bytes kept of the name of a script. */
+export const SCRIPT_AREA = 512;
+
+/** Bytes kept of the name of a script's interpreter. */
+export const INTERP_AREA = 256;
+
 /** TASK_COMM_LEN. */
 export const COMM_LEN = 16;
 
@@ -36,6 +48,12 @@ export const Kind = {
   sock_data: 6,
   /** A socket whose plaintext was captured is closed; laid out like tls.close. */
   sock_close: 7,
+  /** A regular file was opened for writing, or made. */
+  file_open: 8,
+  /** What a process read from and wrote to one open file, summed up. */
+  file_io: 9,
+  /** A name was removed, changed or its file truncated. */
+  file_name: 10,
   /** A process mapped an executable file that no process had mapped before, as far as the kernel side remembers. */
   sys_map: 18,
   /** A process that was running before capture began, as /proc shows it. */
@@ -67,6 +85,9 @@ export const KindText: Readonly<Record<number, string>> = {
   5: 'sys.fork',
   6: 'sock.data',
   7: 'sock.close',
+  8: 'file.open',
+  9: 'file.io',
+  10: 'file.name',
   18: 'sys.map',
   16: 'sys.proc',
   17: 'conn.info',
@@ -131,6 +152,61 @@ export const PathFlagText: Readonly<Record<number, string>> = {
   2: 'cwd',
   4: 'cgroup',
   8: 'args',
+};
+
+/** What file.name tells. */
+export const FileOp = {
+  /** unlink, unlinkat. */
+  delete: 1,
+  /** rmdir, unlinkat with AT_REMOVEDIR. */
+  rmdir: 2,
+  /** rename, renameat, renameat2. */
+  rename: 3,
+  /** renameat2 with RENAME_EXCHANGE. */
+  exchange: 4,
+  /** truncate; ftruncate counts to the open file. */
+  truncate: 5,
+} as const;
+
+/** Names of FileOp by number, as documents and events write them. */
+export const FileOpText: Readonly<Record<number, string>> = {
+  1: 'delete',
+  2: 'rmdir',
+  3: 'rename',
+  4: 'exchange',
+  5: 'truncate',
+};
+
+/** Bits of file_open.flags, file_io.flags and file_name.flags. */
+export const FileFlag = {
+  /** The path (of a name: its folder) holds only the last components. */
+  path_cut: 1,
+  /** The same of the second folder. */
+  path2_cut: 2,
+  /** A name as the program gave it was longer than its area, or could not be read. */
+  name_cut: 4,
+  /** This open made the file. */
+  created: 8,
+  /** The file was cut when it was opened, or later through this descriptor. */
+  truncated: 16,
+  /** The file is still open: more may follow. */
+  interim: 32,
+  /** The file was mapped as code: what was read of it was read to load it. */
+  code: 64,
+  /** The open was not seen: the descriptor was inherited, received, or is older than the sensor. */
+  joined: 128,
+} as const;
+
+/** Names of FileFlag by number, as documents and events write them. */
+export const FileFlagText: Readonly<Record<number, string>> = {
+  1: 'path_cut',
+  2: 'path2_cut',
+  4: 'name_cut',
+  8: 'created',
+  16: 'truncated',
+  32: 'interim',
+  64: 'code',
+  128: 'joined',
 };
 
 /** How an HTTP message ended (http.end). */
@@ -285,6 +361,8 @@ export const Ledger = {
   scope_full: 13,
   /** System calls of 32-bit programs, which are not looked at. */
   foreign_abi: 14,
+  /** Calls on files that could not be followed: the map was full, or the descriptor too high. */
+  file_full: 16,
 } as const;
 
 /** Names of Ledger by number, as documents and events write them. */
@@ -304,6 +382,7 @@ export const LedgerText: Readonly<Record<number, string>> = {
   12: 'close_ring_full',
   13: 'scope_full',
   14: 'foreign_abi',
+  16: 'file_full',
 };
 
 /** Where a record was taken: the probed function or tracepoint. */
@@ -418,7 +497,7 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
     ],
   },
   sys_exec: {
-    size: 6752,
+    size: 7536,
     fields: [
       { name: 'header', offset: 0, size: 56 },
       { name: 'parent_start_ns', offset: 56, size: 8 },
@@ -429,11 +508,17 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
       { name: 'cgroup_len', offset: 80, size: 4 },
       { name: 'args_len', offset: 84, size: 4 },
       { name: 'args_total', offset: 88, size: 4 },
-      { name: 'reserved', offset: 92, size: 4 },
-      { name: 'exe', offset: 96, size: 1024 },
-      { name: 'cwd', offset: 1120, size: 1024 },
-      { name: 'cgroup', offset: 2144, size: 512 },
-      { name: 'args', offset: 2656, size: 4096 },
+      { name: 'pid_ns', offset: 92, size: 4 },
+      { name: 'mnt_ns', offset: 96, size: 4 },
+      { name: 'net_ns', offset: 100, size: 4 },
+      { name: 'script_len', offset: 104, size: 4 },
+      { name: 'interp_len', offset: 108, size: 4 },
+      { name: 'exe', offset: 112, size: 1024 },
+      { name: 'cwd', offset: 1136, size: 1024 },
+      { name: 'cgroup', offset: 2160, size: 512 },
+      { name: 'script', offset: 2672, size: 512 },
+      { name: 'interp', offset: 3184, size: 256 },
+      { name: 'args', offset: 3440, size: 4096 },
     ],
   },
   sys_exit: {
@@ -454,6 +539,55 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
       { name: 'child_start_ns', offset: 56, size: 8 },
       { name: 'child_tgid', offset: 64, size: 4 },
       { name: 'reserved', offset: 68, size: 4 },
+    ],
+  },
+  file_open: {
+    size: 1120,
+    fields: [
+      { name: 'header', offset: 0, size: 56 },
+      { name: 'inode', offset: 56, size: 8 },
+      { name: 'size', offset: 64, size: 8 },
+      { name: 'fd', offset: 72, size: 4 },
+      { name: 'open_flags', offset: 76, size: 4 },
+      { name: 'mode', offset: 80, size: 4 },
+      { name: 'flags', offset: 84, size: 4 },
+      { name: 'path_len', offset: 88, size: 4 },
+      { name: 'reserved', offset: 92, size: 4 },
+      { name: 'path', offset: 96, size: 1024 },
+    ],
+  },
+  file_io: {
+    size: 1152,
+    fields: [
+      { name: 'header', offset: 0, size: 56 },
+      { name: 'opened_ns', offset: 56, size: 8 },
+      { name: 'inode', offset: 64, size: 8 },
+      { name: 'size', offset: 72, size: 8 },
+      { name: 'read_bytes', offset: 80, size: 8 },
+      { name: 'write_bytes', offset: 88, size: 8 },
+      { name: 'read_offset', offset: 96, size: 8 },
+      { name: 'write_offset', offset: 104, size: 8 },
+      { name: 'fd', offset: 112, size: 4 },
+      { name: 'flags', offset: 116, size: 4 },
+      { name: 'mode', offset: 120, size: 4 },
+      { name: 'path_len', offset: 124, size: 4 },
+      { name: 'path', offset: 128, size: 1024 },
+    ],
+  },
+  file_name: {
+    size: 4176,
+    fields: [
+      { name: 'header', offset: 0, size: 56 },
+      { name: 'op', offset: 56, size: 4 },
+      { name: 'flags', offset: 60, size: 4 },
+      { name: 'folder_len', offset: 64, size: 4 },
+      { name: 'folder2_len', offset: 68, size: 4 },
+      { name: 'name_len', offset: 72, size: 4 },
+      { name: 'name2_len', offset: 76, size: 4 },
+      { name: 'folder', offset: 80, size: 1024 },
+      { name: 'folder2', offset: 1104, size: 1024 },
+      { name: 'name', offset: 2128, size: 1024 },
+      { name: 'name2', offset: 3152, size: 1024 },
     ],
   },
   sys_map: {
@@ -491,6 +625,9 @@ export const layoutOfKind: Readonly<Record<number, string>> = {
   3: 'sys_exec',
   4: 'sys_exit',
   5: 'sys_fork',
+  8: 'file_open',
+  9: 'file_io',
+  10: 'file_name',
   18: 'sys_map',
 };
 
@@ -554,7 +691,7 @@ export const TlsCloseOffset = {
 
 /** Byte offsets of sys_exec: kind sys.exec. Paths are components from leaf to root, each ended by a NUL, joined by the decoder. */
 export const SysExecOffset = {
-  SIZE: 6752,
+  SIZE: 7536,
   header: 0,
   parent_start_ns: 56,
   ppid: 64,
@@ -564,11 +701,17 @@ export const SysExecOffset = {
   cgroup_len: 80,
   args_len: 84,
   args_total: 88,
-  reserved: 92,
-  exe: 96,
-  cwd: 1120,
-  cgroup: 2144,
-  args: 2656,
+  pid_ns: 92,
+  mnt_ns: 96,
+  net_ns: 100,
+  script_len: 104,
+  interp_len: 108,
+  exe: 112,
+  cwd: 1136,
+  cgroup: 2160,
+  script: 2672,
+  interp: 3184,
+  args: 3440,
 } as const;
 
 /** Byte offsets of sys_exit: kind sys.exit. */
@@ -589,6 +732,55 @@ export const SysForkOffset = {
   child_start_ns: 56,
   child_tgid: 64,
   reserved: 68,
+} as const;
+
+/** Byte offsets of file_open: kind file.open. The path is components from leaf to root, each ended by a NUL. */
+export const FileOpenOffset = {
+  SIZE: 1120,
+  header: 0,
+  inode: 56,
+  size: 64,
+  fd: 72,
+  open_flags: 76,
+  mode: 80,
+  flags: 84,
+  path_len: 88,
+  reserved: 92,
+  path: 96,
+} as const;
+
+/** Byte offsets of file_io: kind file.io; the header tells who moved the last bytes, and when this was summed up. */
+export const FileIoOffset = {
+  SIZE: 1152,
+  header: 0,
+  opened_ns: 56,
+  inode: 64,
+  size: 72,
+  read_bytes: 80,
+  write_bytes: 88,
+  read_offset: 96,
+  write_offset: 104,
+  fd: 112,
+  flags: 116,
+  mode: 120,
+  path_len: 124,
+  path: 128,
+} as const;
+
+/** Byte offsets of file_name: kind file.name. A folder is components from leaf to root (of the current directory, or of the one that the call was given); a name is as the program gave it, relative to its folder unless it begins with a slash. */
+export const FileNameOffset = {
+  SIZE: 4176,
+  header: 0,
+  op: 56,
+  flags: 60,
+  folder_len: 64,
+  folder2_len: 68,
+  name_len: 72,
+  name2_len: 76,
+  folder: 80,
+  folder2: 1104,
+  name: 2128,
+  name2: 3152,
 } as const;
 
 /** Byte offsets of sys_map: kind sys.map. */

@@ -5,6 +5,7 @@ import { Gate } from '../../gen/records.js';
 import { AttachTable, type Target } from './attach.js';
 import { commandCandidates } from './command-files.js';
 import { Discovery } from './discovery.js';
+import { FileSweep } from './file-sweep.js';
 import { checkLayouts } from './layout-check.js';
 import type { NativeBatch, NativeOptions, NativeSensor } from './native.js';
 import { isPermission, loadFailure, openAddon, probesRefused } from './native-errors.js';
@@ -37,6 +38,7 @@ export class EbpfSource implements Source {
   #sensor: NativeSensor | undefined;
   #table: AttachTable | undefined;
   #discovery: Discovery | undefined;
+  #sweep: FileSweep | undefined;
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
   #unreadable = 0;
@@ -103,6 +105,7 @@ export class EbpfSource implements Source {
       ...native,
       snapshot: { ...this.#snapshot },
       discovery: this.#discovery?.stats() ?? {},
+      file_sweeps_failed: this.#sweep?.failed ?? 0,
       process_peek: { unreadable: this.#unreadable },
       targets: this.targets().length,
     };
@@ -150,6 +153,7 @@ export class EbpfSource implements Source {
     this.#table = table;
     this.#discovery = discovery;
     sensor.start((batch) => this.#onNativeBatch(batch, onBatch));
+    this.#sweep = new FileSweep(sensor);
     if (this.#options.command !== undefined) await discovery.addFiles(await commandCandidates(this.#options.command));
     await discovery.scanAll();
     refuseWithoutRights(table.targets());
@@ -173,6 +177,7 @@ export class EbpfSource implements Source {
   /** Drains the ring through onBatch and frees the sensor; the last numbers stay readable. */
   async #release(): Promise<void> {
     await this.#discovery?.close();
+    this.#sweep?.close();
     const sensor = this.#sensor;
     if (sensor === undefined) return;
     await new Promise<void>((resolve) => sensor.stop(resolve));

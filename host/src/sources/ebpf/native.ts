@@ -89,6 +89,10 @@ export interface NativeSensor {
   setFilesAll(all: boolean): void;
   /** Opens bits (enum gate) of a process's gate: which of its system calls the kernel side looks at. The kernel does it itself for what it sees begin. */
   gateAdd(tgid: number, bits: number): void;
+  /** After how many ms a file that stays open is told of anew; FILE_INTERIM_S until it is set. */
+  setFileInterim(ms: number): void;
+  /** Has the kernel side tell of files that stay open and whose bytes have waited long enough. Throws with code (on kernels before 5.10: ENOTSUP or EINVAL). */
+  sweepFiles(): void;
   /** Starts the reader thread. onBatch runs on the main thread, once per batch. */
   start(onBatch: (batch: NativeBatch) => void): void;
   credit(shard: number, bytes: number): void;

@@ -135,7 +135,7 @@ function readOrigin(bytes: Uint8Array): Origin | undefined {
 function capture(origin: Origin | undefined): { capture_method: string; capture_point?: string } {
   if (!origin) return { capture_method: 'other' };
   if (origin.kind === Kind.tls_data) return { capture_method: 'ebpf_uprobe', capture_point: ProbeFuncText[origin.func] ?? 'unknown' };
-  return { capture_method: 'ebpf_tracepoint', capture_point: ProbeFuncText[TRACEPOINTS[origin.kind] ?? ProbeFunc.none] ?? 'unknown' };
+  return { capture_method: 'ebpf_tracepoint', capture_point: ProbeFuncText[TRACEPOINTS[origin.kind] ?? ProbeFunc.sys_exit] ?? 'unknown' };
 }
 
 const TRACEPOINTS: Readonly<Record<number, number>> = {
