@@ -5,15 +5,18 @@ import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { FileFlag, Kind } from '../../host/src/gen/records.js';
-import { scratch } from '../lib/run.js';
+import { scratch, until } from '../lib/run.js';
 import { Capture, type SeenRecord, sleep } from './native-kit.js';
 
-/** A program that runs one line of Python for every line of its input, and answers each. */
+/** A program that runs one line of Python for every line of its input, and answers each with its number. */
 class Python {
   readonly child: ChildProcess;
+  private said = '';
+  private lines = 0;
   constructor(folder: string) {
-    const loop = "import os, sys\nfor line in sys.stdin:\n  exec(line)\n  print('done', flush=True)\n";
+    const loop = "import os, sys\nfor number, line in enumerate(sys.stdin):\n  exec(line)\n  print(f'<{number}>', flush=True)\n";
     this.child = spawn('/bin/sh', ['-c', 'read go; exec /usr/bin/python3 -c "$0"', loop], { cwd: folder, stdio: ['pipe', 'pipe', 'inherit'] });
+    this.child.stdout?.on('data', (part: Buffer) => (this.said += part.toString()));
   }
   get pid(): number {
     return this.child.pid as number;
@@ -23,12 +26,9 @@ class Python {
     this.child.stdin?.write('\n');
   }
   async run(line: string): Promise<void> {
-    const answer = new Promise<void>((resolve, reject) => {
-      this.child.stdout?.once('data', () => resolve());
-      this.child.once('exit', (code) => reject(new Error(`it ended with ${code}`)));
-    });
+    const answer = `<${this.lines++}>`;
     this.child.stdin?.write(`${line}\n`);
-    await answer;
+    await until(`an answer to ${line}`, () => this.said.includes(answer));
   }
   async end(): Promise<void> {
     this.child.stdin?.end();
