@@ -29,6 +29,7 @@ struct RecordShape {
 constexpr RecordShape kRecordShapes[] = {
     {OISP_KIND_TLS_DATA, Route::kConnection, 144, 84, OISP_TLS_CHUNK, true, 0, {{}}},
     {OISP_KIND_SOCK_DATA, Route::kConnection, 144, 84, OISP_TLS_CHUNK, true, 0, {{}}},
+    {OISP_KIND_PIPE_DATA, Route::kConnection, 144, 84, OISP_TLS_CHUNK, true, 0, {{}}},
     {OISP_KIND_TLS_CLOSE, Route::kConnection, 96, 0, 0, false, 0, {{}}},
     {OISP_KIND_SOCK_CLOSE, Route::kConnection, 96, 0, 0, false, 0, {{}}},
     {OISP_KIND_SYS_EXEC, Route::kAll, 3440, 84, 4096, false, 5, {{112, 1024, 72}, {1136, 1024, 76}, {2160, 512, 80}, {2672, 512, 104}, {3184, 256, 108}}},
@@ -41,6 +42,6 @@ constexpr RecordShape kRecordShapes[] = {
 };
 
 // Programs that are attached when the object is loaded; the others are attached to files, or jumped to.
-constexpr const char* kTracepointPrograms[] = {"process_exec", "process_exit", "process_fork", "sys_exit"};
+constexpr const char* kTracepointPrograms[] = {"process_exec", "process_exit", "process_fork", "sys_exit", "sock_plain_state"};
 
 }  // namespace oisp

@@ -20,6 +20,20 @@
 namespace oisp {
 namespace {
 
+// As bpf/lib/rate.h has them.
+struct RateKey {
+  uint64_t start_ns;
+  uint32_t tgid;
+  uint32_t reserved;
+};
+struct Rate {
+  uint64_t filled_ns;
+  int64_t left;
+  uint64_t shed_calls;
+  uint64_t shed_bytes;
+};
+constexpr size_t kShedTold = 8;
+
 constexpr size_t kDetachThreads = 32;
 constexpr uint32_t kPidMaxLimit = 4 << 20;  // PID_MAX_LIMIT of include/linux/threads.h
 
@@ -293,6 +307,51 @@ Failure Sensor::sweep_files() {
   return {};
 }
 
+Failure Sensor::add_plain_port(uint16_t port) {
+  bpf_map* map = nullptr;
+  if (Failure failure = find_map("plain_ports", &map)) return failure;
+  uint32_t index = port / 64;
+  uint64_t bits = 0;
+  if (bpf_map_lookup_elem(bpf_map__fd(map), &index, &bits)) return fail(errno, "plain port " + std::to_string(port));
+  bits |= uint64_t{1} << (port % 64);
+  if (bpf_map_update_elem(bpf_map__fd(map), &index, &bits, BPF_ANY)) return fail(errno, "plain port " + std::to_string(port));
+  return {};
+}
+
+Failure Sensor::set_verdict(const ConnectionName& name, uint32_t verdict) {
+  bpf_map* map = nullptr;
+  if (Failure failure = find_map("verdicts", &map)) return failure;
+  if (bpf_map__key_size(map) != sizeof(name)) return fail(EPROTO, "size of a verdict's key");
+  if (bpf_map_update_elem(bpf_map__fd(map), &name, &verdict, BPF_ANY)) return fail(errno, "verdict");
+  control_->verdicts = 1;
+  return {};
+}
+
+void Sensor::set_rate(uint64_t bytes) {
+  if (control_) control_->rate_bytes = bytes;
+}
+
+std::vector<Sensor::Shed> Sensor::shed() const {
+  bpf_map* map = nullptr;
+  if (!object_ || find_map("rates", &map)) return last_shed_;
+  RateKey key{}, next{};
+  Rate rate{};
+  if (bpf_map__key_size(map) != sizeof(key) || bpf_map__value_size(map) != sizeof(rate)) return {};
+  std::vector<Shed> all;
+  const RateKey* from = nullptr;
+  // An entry that goes away meanwhile starts the walk again: it ends all the same.
+  for (uint32_t i = 0; i < 2 * bpf_map__max_entries(map) && !bpf_map_get_next_key(bpf_map__fd(map), from, &next); i++) {
+    key = next;
+    from = &key;
+    if (bpf_map_lookup_elem(bpf_map__fd(map), &key, &rate) || !rate.shed_calls) continue;
+    bool known = std::any_of(all.begin(), all.end(), [&](const Shed& shed) { return shed.tgid == key.tgid; });
+    if (!known) all.push_back({key.tgid, rate.shed_calls, rate.shed_bytes});
+  }
+  std::sort(all.begin(), all.end(), [](const Shed& a, const Shed& b) { return a.bytes > b.bytes; });
+  if (all.size() > kShedTold) all.resize(kShedTold);
+  return all;
+}
+
 int Sensor::ring_fd() const {
   bpf_map* map = nullptr;
   return find_map("ring", &map) ? -1 : bpf_map__fd(map);
@@ -311,6 +370,7 @@ std::array<oisp_ledger_cell, OISP_LEDGER_COUNT> Sensor::ledger() const {
 void Sensor::close() {
   detach_all();
   last_ledger_ = ledger();
+  last_shed_ = shed();
   if (control_page_) munmap(control_page_, control_page_size_);
   if (gates_) munmap(gates_, gates_size_);
   gates_ = nullptr;

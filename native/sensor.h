@@ -32,6 +32,14 @@ struct StructLayout {
   std::vector<StructField> fields;
 };
 
+// As its records name a connection.
+struct ConnectionName {
+  uint64_t ssl;
+  uint64_t generation;
+  uint32_t tgid;
+  uint32_t reserved;
+};
+
 class Sensor {
  public:
   Sensor() = default;
@@ -61,6 +69,20 @@ class Sensor {
   void set_file_interim(uint32_t ms);
   // Opens bits (enum oisp_gate) of a process's gate: which of its system calls are looked at.
   void gate_add(uint32_t tgid, uint8_t bits);
+  // Connections from or to this TCP port may carry unencrypted HTTP.
+  Failure add_plain_port(uint16_t port);
+  // What is to be done with a connection (enum oisp_verdict).
+  Failure set_verdict(const ConnectionName& name, uint32_t verdict);
+
+  // Payload bytes of a process that are copied in a second, below 2^34; 0: no limit.
+  void set_rate(uint64_t bytes);
+  struct Shed {
+    uint32_t tgid;
+    uint64_t calls;
+    uint64_t bytes;
+  };
+  // The processes of which most was left out because of their rate, the greatest first. What is told last stays known after close().
+  std::vector<Shed> shed() const;
 
   // Has the kernel side tell of files that stay open and whose bytes have waited long enough.
   Failure sweep_files();
@@ -92,6 +114,7 @@ class Sensor {
   UprobeMeans means_ = UprobeMeans::kPerf;
   std::map<int, Probe> links_;
   int next_link_ = 1;
+  std::vector<Shed> last_shed_;
   std::array<oisp_ledger_cell, OISP_LEDGER_COUNT> last_ledger_{};  // what the ledger said when it was closed
 };
 

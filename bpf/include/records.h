@@ -23,6 +23,7 @@ typedef unsigned long long __oisp_u64;
 #define OISP_LAYOUT_VERSION 1
 #define OISP_TLS_CHUNK 16384 /* Payload bytes of one tls.data record at most. */
 #define OISP_TLS_CALL_CHUNKS 256 /* Chunks copied of one call at most: 4 MiB, the rest is truncated. */
+#define OISP_SHED_HEAD 1024 /* Bytes that are still copied of a call of a process over its rate. */
 #define OISP_PATH_AREA 1024 /* Bytes kept of exe and cwd. */
 #define OISP_CGROUP_AREA 512 /* Bytes kept of a cgroup path. */
 #define OISP_ARGS_AREA 4096 /* Bytes kept of the argument vector. */
@@ -44,6 +45,7 @@ enum oisp_kind {
 	OISP_KIND_FILE_OPEN = 8, /* A regular file was opened for writing, or made. */
 	OISP_KIND_FILE_IO = 9, /* What a process read from and wrote to one open file, summed up. */
 	OISP_KIND_FILE_NAME = 10, /* A name was removed, changed or its file truncated. */
+	OISP_KIND_PIPE_DATA = 15, /* One chunk of JSON-RPC that a program wrote to, or read from, a pipe or Unix socket; laid out like tls.data. */
 	OISP_KIND_SYS_MAP = 18, /* A process mapped an executable file that no process had mapped before, as far as the kernel side remembers. */
 	OISP_KIND_SYS_PROC = 16, /* A process that was running before capture began, as /proc shows it. */
 	OISP_KIND_CONN_INFO = 17, /* What the host knows of a connection beside its bytes: the authority. */
@@ -68,6 +70,20 @@ enum oisp_tls_flag {
 	OISP_TLS_FLAG_LAST = 2, /* Last chunk of its call. */
 	OISP_TLS_FLAG_TRUNCATED = 4, /* The call was longer than the capture limit: bytes past the limit were not copied. */
 	OISP_TLS_FLAG_OPENED = 8, /* First call ever seen on this TLS object: offset 0 need not be the start of the connection. */
+	OISP_TLS_FLAG_RESUMED = 16, /* Bytes of this direction before this call were skipped by a verdict: a gap that is no loss. */
+	OISP_TLS_FLAG_SHED = 32, /* Last chunk of a call that was cut because the process was over its rate: the rest of the call was not copied. */
+};
+
+/* Bits of tls_close.flags. */
+enum oisp_close_flag {
+	OISP_CLOSE_FLAG_SKIPPED = 1, /* The connection was being skipped when it ended: what is missing at the end of its streams is no loss. */
+};
+
+/* What the kernel side does with a connection, as the host has said. */
+enum oisp_verdict {
+	OISP_VERDICT_NONE = 0, /* Copy it. */
+	OISP_VERDICT_SKIP_REQUESTS = 1, /* Skip it from its next request on, unless that is a POST. */
+	OISP_VERDICT_SKIP_ALL = 2, /* It speaks no HTTP: skip it from its next write on. */
 };
 
 /* Bits of sys_exec.flags: which area was cut at its limit or could not be read. */
@@ -149,7 +165,7 @@ enum oisp_file_kind {
 
 /* Buckets of the kernel ledger: an array of struct ledger_cell. */
 enum oisp_ledger {
-	OISP_LEDGER_SEEN = 0, /* TLS calls that moved payload, in scope. */
+	OISP_LEDGER_SEEN = 0, /* Calls that moved payload through a connection that is captured, in scope. */
 	OISP_LEDGER_EMITTED = 1, /* tls.data records put into the ring, and their payload bytes. */
 	OISP_LEDGER_TRUNCATED = 2, /* Calls longer than the capture limit, and the bytes past it. */
 	OISP_LEDGER_RING_FULL = 3, /* tls.data records lost because the ring buffer was full, and their bytes. */
@@ -164,8 +180,13 @@ enum oisp_ledger {
 	OISP_LEDGER_CLOSE_RING_FULL = 12, /* tls.close records lost because the ring buffer was full. */
 	OISP_LEDGER_SCOPE_FULL = 13, /* Processes that could not be added to the scope map. */
 	OISP_LEDGER_FOREIGN_ABI = 14, /* System calls of 32-bit programs, which are not looked at. */
+	OISP_LEDGER_SKIPPED = 15, /* Calls on connections that carry no AI traffic, as the host has said or their first bytes show, and their bytes. */
 	OISP_LEDGER_FILE_FULL = 16, /* Calls on files that could not be followed: the map was full, or the descriptor too high. */
-	OISP_LEDGER_COUNT = 17,
+	OISP_LEDGER_PASSED_BY = 17, /* Times that bytes went through a captured socket by no call that is looked at (sendfile, splice, io_uring), and those bytes. */
+	OISP_LEDGER_PIPE_OTHER = 18, /* Pipes and Unix sockets of processes in file scope whose first bytes are no JSON-RPC: nothing of them is seen. */
+	OISP_LEDGER_SHED = 19, /* Calls of processes over their rate of which only the first bytes were copied, and the bytes that were not. */
+	OISP_LEDGER_SOCK_OTHER = 20, /* Sockets of processes in file scope whose first bytes are no HTTP: nothing of them is seen. */
+	OISP_LEDGER_COUNT = 21,
 };
 
 /* Where a record was taken: the probed function or tracepoint. */
@@ -182,6 +203,7 @@ enum oisp_probe_func {
 	OISP_PROBE_FUNC_PROCESS_EXIT = 65, /* The tracepoint sched_process_exit. */
 	OISP_PROBE_FUNC_PROCESS_FORK = 66, /* The tracepoint sched_process_fork. */
 	OISP_PROBE_FUNC_SYS_EXIT = 67, /* The tracepoint sys_exit. */
+	OISP_PROBE_FUNC_SOCK_PLAIN_STATE = 80, /* The tracepoint inet_sock_set_state. */
 };
 
 /* Begins every kernel record. */
@@ -228,10 +250,10 @@ _Static_assert(__builtin_offsetof(struct oisp_peer, remote_port) == 6, "oisp_pee
 _Static_assert(__builtin_offsetof(struct oisp_peer, local_addr) == 8, "oisp_peer.local_addr");
 _Static_assert(__builtin_offsetof(struct oisp_peer, remote_addr) == 24, "oisp_peer.remote_addr");
 
-/* kinds tls.data and sock.data; len payload bytes follow. */
+/* kinds tls.data, sock.data and pipe.data; len payload bytes follow. */
 struct oisp_tls_data {
 	struct oisp_rec_header header;
-	__oisp_u64 ssl; /* Address of the TLS object, or of the socket (sock.data). */
+	__oisp_u64 ssl; /* Address of the TLS object, of the socket (sock.data), or inode number of the end that is written to (pipe.data). */
 	__oisp_u64 generation; /* When this use of the address began (ns); tgid, ssl and generation name the connection. */
 	__oisp_u64 offset; /* Position of the first payload byte in its stream (one stream per direction). */
 	__oisp_u32 call_len; /* True payload length of the whole call. */
@@ -241,7 +263,7 @@ struct oisp_tls_data {
 	__oisp_u8 func; /* enum probe_func: which function moved the bytes. */
 	__oisp_u8 flags; /* enum tls_flag */
 	__oisp_u8 reserved; /* 0 */
-	__oisp_u32 target; /* Number that the host gave the probed file; 0: not known. */
+	__oisp_u32 target; /* Number that the host gave the probed file, 0: not known; of pipe.data the file descriptor. */
 	__oisp_u32 reserved2; /* 0 */
 	struct oisp_peer peer;
 };
@@ -269,7 +291,7 @@ struct oisp_tls_close {
 	__oisp_u64 read_bytes; /* Length of the read stream: what is past the last record seen was lost. */
 	__oisp_u64 write_bytes; /* Length of the write stream. */
 	__oisp_u32 func; /* enum probe_func */
-	__oisp_u32 reserved; /* 0 */
+	__oisp_u32 flags; /* enum close_flag */
 };
 _Static_assert(sizeof(struct oisp_tls_close) == 96, "oisp_tls_close size");
 _Static_assert(__builtin_offsetof(struct oisp_tls_close, header) == 0, "oisp_tls_close.header");
@@ -278,7 +300,7 @@ _Static_assert(__builtin_offsetof(struct oisp_tls_close, generation) == 64, "ois
 _Static_assert(__builtin_offsetof(struct oisp_tls_close, read_bytes) == 72, "oisp_tls_close.read_bytes");
 _Static_assert(__builtin_offsetof(struct oisp_tls_close, write_bytes) == 80, "oisp_tls_close.write_bytes");
 _Static_assert(__builtin_offsetof(struct oisp_tls_close, func) == 88, "oisp_tls_close.func");
-_Static_assert(__builtin_offsetof(struct oisp_tls_close, reserved) == 92, "oisp_tls_close.reserved");
+_Static_assert(__builtin_offsetof(struct oisp_tls_close, flags) == 92, "oisp_tls_close.flags");
 
 /* kind sys.exec. Paths are components from leaf to root, each ended by a NUL, joined by the decoder. */
 struct oisp_sys_exec {

@@ -12,6 +12,7 @@ int sys_name(unsigned long long *ctx);
 int sys_io(unsigned long long *ctx);
 int io_regular(unsigned long long *ctx);
 int io_socket(unsigned long long *ctx);
+int io_pipe(unsigned long long *ctx);
 
 /* Handlers of system calls, by sys_row.handler. */
 struct {
@@ -42,6 +43,7 @@ struct {
 	.values = {
 		[1] = (void *)&io_regular,
 		[2] = (void *)&io_socket,
+		[3] = (void *)&io_pipe,
 	},
 };
 

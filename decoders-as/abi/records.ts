@@ -5,6 +5,8 @@
 export const TLS_CHUNK: u32 = 16384;
 /** Chunks copied of one call at most: 4 MiB, the rest is truncated. */
 export const TLS_CALL_CHUNKS: u32 = 256;
+/** Bytes that are still copied of a call of a process over its rate. */
+export const SHED_HEAD: u32 = 1024;
 /** Bytes kept of exe and cwd. */
 export const PATH_AREA: u32 = 1024;
 /** Bytes kept of a cgroup path. */
@@ -44,6 +46,8 @@ export namespace Kind {
   export const FILE_IO: u32 = 9;
   /** A name was removed, changed or its file truncated. */
   export const FILE_NAME: u32 = 10;
+  /** One chunk of JSON-RPC that a program wrote to, or read from, a pipe or Unix socket; laid out like tls.data. */
+  export const PIPE_DATA: u32 = 15;
   /** A process mapped an executable file that no process had mapped before, as far as the kernel side remembers. */
   export const SYS_MAP: u32 = 18;
   /** A process that was running before capture began, as /proc shows it. */
@@ -84,6 +88,26 @@ export namespace TlsFlag {
   export const TRUNCATED: u32 = 4;
   /** First call ever seen on this TLS object: offset 0 need not be the start of the connection. */
   export const OPENED: u32 = 8;
+  /** Bytes of this direction before this call were skipped by a verdict: a gap that is no loss. */
+  export const RESUMED: u32 = 16;
+  /** Last chunk of a call that was cut because the process was over its rate: the rest of the call was not copied. */
+  export const SHED: u32 = 32;
+}
+
+/** Bits of tls_close.flags. */
+export namespace CloseFlag {
+  /** The connection was being skipped when it ended: what is missing at the end of its streams is no loss. */
+  export const SKIPPED: u32 = 1;
+}
+
+/** What the kernel side does with a connection, as the host has said. */
+export namespace Verdict {
+  /** Copy it. */
+  export const NONE: u32 = 0;
+  /** Skip it from its next request on, unless that is a POST. */
+  export const SKIP_REQUESTS: u32 = 1;
+  /** It speaks no HTTP: skip it from its next write on. */
+  export const SKIP_ALL: u32 = 2;
 }
 
 /** Bits of sys_exec.flags: which area was cut at its limit or could not be read. */
@@ -206,7 +230,7 @@ export namespace FileKind {
 
 /** Buckets of the kernel ledger: an array of struct ledger_cell. */
 export namespace Ledger {
-  /** TLS calls that moved payload, in scope. */
+  /** Calls that moved payload through a connection that is captured, in scope. */
   export const SEEN: u32 = 0;
   /** tls.data records put into the ring, and their payload bytes. */
   export const EMITTED: u32 = 1;
@@ -236,8 +260,18 @@ export namespace Ledger {
   export const SCOPE_FULL: u32 = 13;
   /** System calls of 32-bit programs, which are not looked at. */
   export const FOREIGN_ABI: u32 = 14;
+  /** Calls on connections that carry no AI traffic, as the host has said or their first bytes show, and their bytes. */
+  export const SKIPPED: u32 = 15;
   /** Calls on files that could not be followed: the map was full, or the descriptor too high. */
   export const FILE_FULL: u32 = 16;
+  /** Times that bytes went through a captured socket by no call that is looked at (sendfile, splice, io_uring), and those bytes. */
+  export const PASSED_BY: u32 = 17;
+  /** Pipes and Unix sockets of processes in file scope whose first bytes are no JSON-RPC: nothing of them is seen. */
+  export const PIPE_OTHER: u32 = 18;
+  /** Calls of processes over their rate of which only the first bytes were copied, and the bytes that were not. */
+  export const SHED: u32 = 19;
+  /** Sockets of processes in file scope whose first bytes are no HTTP: nothing of them is seen. */
+  export const SOCK_OTHER: u32 = 20;
 }
 
 /** Where a record was taken: the probed function or tracepoint. */
@@ -266,6 +300,8 @@ export namespace ProbeFunc {
   export const PROCESS_FORK: u32 = 66;
   /** The tracepoint sys_exit. */
   export const SYS_EXIT: u32 = 67;
+  /** The tracepoint inet_sock_set_state. */
+  export const SOCK_PLAIN_STATE: u32 = 80;
 }
 
 /** Begins every kernel record. */
@@ -344,13 +380,13 @@ export namespace Peer {
   }
 }
 
-/** kinds tls.data and sock.data; len payload bytes follow. */
+/** kinds tls.data, sock.data and pipe.data; len payload bytes follow. */
 export namespace TlsData {
   export const SIZE: u32 = 144;
   export function header(at: usize): usize {
     return at + 0;
   }
-  /** Address of the TLS object, or of the socket (sock.data). */
+  /** Address of the TLS object, of the socket (sock.data), or inode number of the end that is written to (pipe.data). */
   export function ssl(at: usize): u64 {
     return load<u64>(at, 56);
   }
@@ -390,7 +426,7 @@ export namespace TlsData {
   export function reserved(at: usize): u8 {
     return load<u8>(at, 95);
   }
-  /** Number that the host gave the probed file; 0: not known. */
+  /** Number that the host gave the probed file, 0: not known; of pipe.data the file descriptor. */
   export function target(at: usize): u32 {
     return load<u32>(at, 96);
   }
@@ -427,8 +463,8 @@ export namespace TlsClose {
   export function func(at: usize): u32 {
     return load<u32>(at, 88);
   }
-  /** 0 */
-  export function reserved(at: usize): u32 {
+  /** enum close_flag */
+  export function flags(at: usize): u32 {
     return load<u32>(at, 92);
   }
 }

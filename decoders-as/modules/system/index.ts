@@ -6,6 +6,7 @@ import { FileIo, FileName, FileOpen, Kind, PathFlag, ProcHow, RecHeader, SysExec
 import { eventHead, metaMissing } from './event';
 import { onFileIo, onFileName, onFileOpen, quietReads, setQuietReads } from './files';
 import { argsOut, commLength, PathText, pathOf, resolveName } from './text';
+import { countUndecoded, Undecoded } from './undecoded';
 import { signalName } from './signals';
 
 export {
@@ -43,6 +44,7 @@ function onInit(outCap: u32, _flags: u32, _maxConns: u32): i32 {
 
 function onRecord(kind: u32, at: usize, end: usize): i32 {
   if (kind == Kind.SYS_PROC) return onProc(at, end);
+  if (kind == Kind.PIPE_DATA) return countUndecoded(at, end);
   const fixed = sizeOf(kind);
   if (!fixed) return Status.DONE;
   Reader.open(at, end);
@@ -293,6 +295,8 @@ function onStats(): void {
   stat('files', files);
   stat('quiet_reads', quietReads);
   stat('malformed', short);
+  stat('undecoded_bytes', Undecoded.bytes);
+  stat('undecoded_records', Undecoded.records);
   stat('invalid_utf8', eventsOut.replaced);
   stat('paths_cut', PathText.cutCount);
 }
@@ -300,7 +304,7 @@ function onStats(): void {
 defineModule(
   'system',
   '0.1.0',
-  [Kind.SYS_EXEC, Kind.SYS_EXIT, Kind.SYS_FORK, Kind.SYS_PROC, Kind.FILE_OPEN, Kind.FILE_IO, Kind.FILE_NAME],
+  [Kind.SYS_EXEC, Kind.SYS_EXIT, Kind.SYS_FORK, Kind.SYS_PROC, Kind.FILE_OPEN, Kind.FILE_IO, Kind.FILE_NAME, Kind.PIPE_DATA],
   [Kind.PROC_START, Kind.PROC_END, Kind.EVENT],
   onInit,
   onRecord,

@@ -8,6 +8,9 @@ export const TLS_CHUNK = 16384;
 /** Chunks copied of one call at most: 4 MiB, the rest is truncated. */
 export const TLS_CALL_CHUNKS = 256;
 
+/** Bytes that are still copied of a call of a process over its rate. */
+export const SHED_HEAD = 1024;
+
 /** Bytes kept of exe and cwd. */
 export const PATH_AREA = 1024;
 
@@ -54,6 +57,8 @@ export const Kind = {
   file_io: 9,
   /** A name was removed, changed or its file truncated. */
   file_name: 10,
+  /** One chunk of JSON-RPC that a program wrote to, or read from, a pipe or Unix socket; laid out like tls.data. */
+  pipe_data: 15,
   /** A process mapped an executable file that no process had mapped before, as far as the kernel side remembers. */
   sys_map: 18,
   /** A process that was running before capture began, as /proc shows it. */
@@ -88,6 +93,7 @@ export const KindText: Readonly<Record<number, string>> = {
   8: 'file.open',
   9: 'file.io',
   10: 'file.name',
+  15: 'pipe.data',
   18: 'sys.map',
   16: 'sys.proc',
   17: 'conn.info',
@@ -124,6 +130,10 @@ export const TlsFlag = {
   truncated: 4,
   /** First call ever seen on this TLS object: offset 0 need not be the start of the connection. */
   opened: 8,
+  /** Bytes of this direction before this call were skipped by a verdict: a gap that is no loss. */
+  resumed: 16,
+  /** Last chunk of a call that was cut because the process was over its rate: the rest of the call was not copied. */
+  shed: 32,
 } as const;
 
 /** Names of TlsFlag by number, as documents and events write them. */
@@ -132,6 +142,36 @@ export const TlsFlagText: Readonly<Record<number, string>> = {
   2: 'last',
   4: 'truncated',
   8: 'opened',
+  16: 'resumed',
+  32: 'shed',
+};
+
+/** Bits of tls_close.flags. */
+export const CloseFlag = {
+  /** The connection was being skipped when it ended: what is missing at the end of its streams is no loss. */
+  skipped: 1,
+} as const;
+
+/** Names of CloseFlag by number, as documents and events write them. */
+export const CloseFlagText: Readonly<Record<number, string>> = {
+  1: 'skipped',
+};
+
+/** What the kernel side does with a connection, as the host has said. */
+export const Verdict = {
+  /** Copy it. */
+  none: 0,
+  /** Skip it from its next request on, unless that is a POST. */
+  skip_requests: 1,
+  /** It speaks no HTTP: skip it from its next write on. */
+  skip_all: 2,
+} as const;
+
+/** Names of Verdict by number, as documents and events write them. */
+export const VerdictText: Readonly<Record<number, string>> = {
+  0: 'none',
+  1: 'skip_requests',
+  2: 'skip_all',
 };
 
 /** Bits of sys_exec.flags: which area was cut at its limit or could not be read. */
@@ -331,7 +371,7 @@ export const FileKindText: Readonly<Record<number, string>> = {
 
 /** Buckets of the kernel ledger: an array of struct ledger_cell. */
 export const Ledger = {
-  /** TLS calls that moved payload, in scope. */
+  /** Calls that moved payload through a connection that is captured, in scope. */
   seen: 0,
   /** tls.data records put into the ring, and their payload bytes. */
   emitted: 1,
@@ -361,8 +401,18 @@ export const Ledger = {
   scope_full: 13,
   /** System calls of 32-bit programs, which are not looked at. */
   foreign_abi: 14,
+  /** Calls on connections that carry no AI traffic, as the host has said or their first bytes show, and their bytes. */
+  skipped: 15,
   /** Calls on files that could not be followed: the map was full, or the descriptor too high. */
   file_full: 16,
+  /** Times that bytes went through a captured socket by no call that is looked at (sendfile, splice, io_uring), and those bytes. */
+  passed_by: 17,
+  /** Pipes and Unix sockets of processes in file scope whose first bytes are no JSON-RPC: nothing of them is seen. */
+  pipe_other: 18,
+  /** Calls of processes over their rate of which only the first bytes were copied, and the bytes that were not. */
+  shed: 19,
+  /** Sockets of processes in file scope whose first bytes are no HTTP: nothing of them is seen. */
+  sock_other: 20,
 } as const;
 
 /** Names of Ledger by number, as documents and events write them. */
@@ -382,7 +432,12 @@ export const LedgerText: Readonly<Record<number, string>> = {
   12: 'close_ring_full',
   13: 'scope_full',
   14: 'foreign_abi',
+  15: 'skipped',
   16: 'file_full',
+  17: 'passed_by',
+  18: 'pipe_other',
+  19: 'shed',
+  20: 'sock_other',
 };
 
 /** Where a record was taken: the probed function or tracepoint. */
@@ -411,6 +466,8 @@ export const ProbeFunc = {
   process_fork: 66,
   /** The tracepoint sys_exit. */
   sys_exit: 67,
+  /** The tracepoint inet_sock_set_state. */
+  sock_plain_state: 80,
 } as const;
 
 /** Names of ProbeFunc by number, as documents and events write them. */
@@ -427,6 +484,7 @@ export const ProbeFuncText: Readonly<Record<number, string>> = {
   65: 'sched_process_exit',
   66: 'sched_process_fork',
   67: 'sys_exit',
+  80: 'inet_sock_set_state',
 };
 
 /** A field of a kernel record: its place in bytes. */
@@ -493,7 +551,7 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
       { name: 'read_bytes', offset: 72, size: 8 },
       { name: 'write_bytes', offset: 80, size: 8 },
       { name: 'func', offset: 88, size: 4 },
-      { name: 'reserved', offset: 92, size: 4 },
+      { name: 'flags', offset: 92, size: 4 },
     ],
   },
   sys_exec: {
@@ -620,6 +678,7 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
 export const layoutOfKind: Readonly<Record<number, string>> = {
   1: 'tls_data',
   6: 'tls_data',
+  15: 'tls_data',
   2: 'tls_close',
   7: 'tls_close',
   3: 'sys_exec',
@@ -658,7 +717,7 @@ export const PeerOffset = {
   remote_addr: 24,
 } as const;
 
-/** Byte offsets of tls_data: kinds tls.data and sock.data; len payload bytes follow. */
+/** Byte offsets of tls_data: kinds tls.data, sock.data and pipe.data; len payload bytes follow. */
 export const TlsDataOffset = {
   SIZE: 144,
   header: 0,
@@ -686,7 +745,7 @@ export const TlsCloseOffset = {
   read_bytes: 72,
   write_bytes: 80,
   func: 88,
-  reserved: 92,
+  flags: 92,
 } as const;
 
 /** Byte offsets of sys_exec: kind sys.exec. Paths are components from leaf to root, each ended by a NUL, joined by the decoder. */

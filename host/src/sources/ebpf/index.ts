@@ -1,7 +1,8 @@
 // The eBPF source: loads the sensor, attaches it to every TLS library of the machine, hands its batches on; never decodes a record.
 import { readFile } from 'node:fs/promises';
+import type { ConnectionNote } from '../../events/raw-event.js';
 import type { RecordBatch, Source, SourceStats } from '../../events/source.js';
-import { Gate } from '../../gen/records.js';
+import { ConnNote, Gate, Verdict } from '../../gen/records.js';
 import { AttachTable, type Target } from './attach.js';
 import { commandCandidates } from './command-files.js';
 import { Discovery } from './discovery.js';
@@ -42,6 +43,7 @@ export class EbpfSource implements Source {
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
   #unreadable = 0;
+  readonly #verdicts = { given: 0, failed: 0 };
   #lastNative: SourceStats = {};
   #lastTargets: Target[] = [];
 
@@ -84,6 +86,19 @@ export class EbpfSource implements Source {
     this.#running().scopeRemove(process.pid);
   }
 
+  /** Takes what a decoder noted of a connection: one that carries no AI traffic is not copied any more. */
+  judge(note: ConnectionNote): void {
+    if (note.what !== ConnNote.not_ai || note.generation === 0n || this.#sensor === undefined) return;
+    const verdict = note.detail['all'] === true ? Verdict.skip_all : Verdict.skip_requests;
+    try {
+      this.#sensor.verdict(note.tgid, note.ssl, note.generation, verdict);
+      this.#verdicts.given += 1;
+    } catch {
+      // The connection is copied on, which costs only time.
+      this.#verdicts.failed += 1;
+    }
+  }
+
   /** Gives memory that only the start needed back to the kernel. Breakpoints in this process's own text go with it, which spares it the traps. */
   releaseStartupMemory(): void {
     openAddon(this.#options.addonPath).releaseStartupMemory();
@@ -108,6 +123,7 @@ export class EbpfSource implements Source {
       file_sweeps_failed: this.#sweep?.failed ?? 0,
       process_peek: { unreadable: this.#unreadable },
       targets: this.targets().length,
+      verdicts: { ...this.#verdicts },
     };
   }
 
@@ -118,6 +134,8 @@ export class EbpfSource implements Source {
       this.#sensor = sensor;
       sensor.load();
       checkLayouts((name) => sensor.layout(name));
+      sensor.setRate(this.#options.rateLimitBytes ?? 0);
+      for (const port of this.#options.plaintextPorts ?? []) sensor.addPlainPort(port);
       await applyScope(sensor, this.#options.scope);
       // What runs already may have any kind of socket open.
       for (const tgid of await processIds()) sensor.gateAdd(tgid, Gate.sockets);
