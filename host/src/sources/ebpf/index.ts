@@ -1,10 +1,11 @@
 // The eBPF source: loads the sensor, attaches it to every TLS library of the machine, hands its batches on; never decodes a record.
 import { readFile } from 'node:fs/promises';
 import type { RecordBatch, Source, SourceStats } from '../../events/source.js';
-import { Gate } from '../../gen/records.js';
+import { Gate, Ledger } from '../../gen/records.js';
 import { AttachTable, type Target } from './attach.js';
 import { commandCandidates } from './command-files.js';
 import { Discovery } from './discovery.js';
+import { FileReport, type LateFile, type UnreadableFile } from './file-report.js';
 import { checkLayouts } from './layout-check.js';
 import type { NativeBatch, NativeOptions, NativeSensor } from './native.js';
 import { isPermission, loadFailure, openAddon, probesRefused } from './native-errors.js';
@@ -16,9 +17,13 @@ import { applyScope } from './scope.js';
 import { nativeStats } from './source-stats.js';
 
 export type { Target, TargetFunction } from './attach.js';
+export type { LateFile, UnreadableFile } from './file-report.js';
 export { readHostContext } from './host-context.js';
 export type { EbpfOptions } from './options.js';
 export type { ScopeOptions } from './scope.js';
+
+/** How often it is asked whether the kernel side lost process records. */
+const LOSS_CHECK_MS = 5_000;
 
 type OnBatch = (batch: RecordBatch) => void;
 
@@ -34,11 +39,13 @@ export class EbpfSource implements Source {
   readonly #snapshot = { processes: 0, skipped: 0, batches: 0, bytes: 0 };
   /** Bytes of snapshot batches per shard that the addon must not be credited for. */
   readonly #owed: number[];
+  readonly #report = new FileReport();
   #sensor: NativeSensor | undefined;
   #table: AttachTable | undefined;
   #discovery: Discovery | undefined;
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
+  #lossTimer: NodeJS.Timeout | undefined;
   #unreadable = 0;
   #lastNative: SourceStats = {};
   #lastTargets: Target[] = [];
@@ -90,6 +97,16 @@ export class EbpfSource implements Source {
   /** Every file with a TLS library that was found, and what of it is probed. */
   targets(): Target[] {
     return this.#table?.targets() ?? this.#lastTargets;
+  }
+
+  /** Files that could not be looked into, with the reason; the newest last, at most 256. */
+  unreadableFiles(): UnreadableFile[] {
+    return this.#report.unreadable;
+  }
+
+  /** Files that were probed after a process already used them: its first bytes may be missing. The newest last, at most 256. */
+  lateFiles(): LateFile[] {
+    return this.#report.lateFiles;
   }
 
   /** What discovery last stumbled over, for people; undefined when all went well. */
@@ -145,20 +162,32 @@ export class EbpfSource implements Source {
   }
 
   async #capture(sensor: NativeSensor, onBatch: OnBatch): Promise<void> {
-    const table = new AttachTable(sensor);
+    const table = new AttachTable(sensor, this.#report);
     const discovery = new Discovery(table);
     this.#table = table;
     this.#discovery = discovery;
     sensor.start((batch) => this.#onNativeBatch(batch, onBatch));
     if (this.#options.command !== undefined) await discovery.addFiles(await commandCandidates(this.#options.command));
     await discovery.scanAll();
+    this.#watchLoss(sensor, discovery);
     refuseWithoutRights(table.targets());
+  }
+
+  /** Records that the ring had no room for may have told of a program or a library. */
+  #watchLoss(sensor: NativeSensor, discovery: Discovery): void {
+    const lost = (): number => sensor.stats().kernel[Ledger.sys_ring_full]?.records ?? 0;
+    let before = lost();
+    this.#lossTimer = setInterval(() => {
+      const now = lost();
+      if (now > before) discovery.onLoss();
+      before = now;
+    }, LOSS_CHECK_MS).unref();
   }
 
   #onNativeBatch({ shard, buffer, length, records, payloadBytes, kinds, clockOffsetNs }: NativeBatch, onBatch: OnBatch): void {
     const bytes = new Uint8Array(length === buffer.byteLength ? buffer : buffer.slice(0, length));
     // Process records go to every shard: one of them tells all.
-    if (shard === 0 && this.#discovery !== undefined && !peekProcesses(bytes, this.#discovery)) this.#unreadable += 1;
+    if (shard === 0 && this.#discovery !== undefined && !peekProcesses(bytes, clockOffsetNs, this.#discovery)) this.#unreadable += 1;
     onBatch({ shard, bytes, records, payloadBytes, kinds, clockOffsetNs });
   }
 
@@ -172,6 +201,7 @@ export class EbpfSource implements Source {
 
   /** Drains the ring through onBatch and frees the sensor; the last numbers stay readable. */
   async #release(): Promise<void> {
+    clearInterval(this.#lossTimer);
     await this.#discovery?.close();
     const sensor = this.#sensor;
     if (sensor === undefined) return;
