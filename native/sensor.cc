@@ -191,16 +191,37 @@ Failure Sensor::attach_uprobe(const std::string& program_name, const std::string
   return {};
 }
 
+bool Sensor::take(int link_id, Probe* probe) {
+  std::lock_guard<std::mutex> lock(links_mutex_);
+  auto found = links_.find(link_id);
+  if (found == links_.end()) return false;
+  *probe = found->second;
+  links_.erase(found);
+  return true;
+}
+
 void Sensor::detach(int link_id) {
   Probe probe;
-  {
-    std::lock_guard<std::mutex> lock(links_mutex_);
-    auto found = links_.find(link_id);
-    if (found == links_.end()) return;
-    probe = found->second;
-    links_.erase(found);
+  if (!take(link_id, &probe)) return;
+  std::lock_guard<std::mutex> lock(closing_mutex_);
+  closing_.push_back(probe);
+  if (closer_runs_) return;
+  if (closer_.joinable()) closer_.join();
+  closer_runs_ = true;
+  closer_ = std::thread([this] { close_waiting(); });
+}
+
+void Sensor::close_waiting() {
+  for (;;) {
+    std::vector<Probe> batch;
+    {
+      std::lock_guard<std::mutex> lock(closing_mutex_);
+      batch.swap(closing_);
+      closer_runs_ = !batch.empty();
+      if (batch.empty()) return;
+    }
+    for (Probe& probe : batch) close_probe(probe);
   }
-  close_probe(probe);
 }
 
 // Each close waits for a grace period of the kernel. uprobe_multi links wait side by side, so as many threads as links take as long as
@@ -215,7 +236,8 @@ void Sensor::detach_all() {
         // The youngest first: tracepoints come off last.
         id = links_.rbegin()->first;
       }
-      detach(id);
+      Probe probe;
+      if (take(id, &probe)) close_probe(probe);
     }
   };
   std::vector<std::thread> others;
@@ -284,6 +306,7 @@ std::array<oisp_ledger_cell, OISP_LEDGER_COUNT> Sensor::ledger() const {
 
 void Sensor::close() {
   detach_all();
+  if (closer_.joinable()) closer_.join();
   last_ledger_ = ledger();
   if (control_page_) munmap(control_page_, control_page_size_);
   if (gates_) munmap(gates_, gates_size_);

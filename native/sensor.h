@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "control.h"
@@ -45,7 +46,8 @@ class Sensor {
   std::optional<StructLayout> layout(const std::string& name) const;
 
   Failure attach_uprobe(const std::string& program, const std::string& path, const ProbePlace& place, int* link_id);
-  // An id that is not (or no longer) attached is ignored.
+  // Takes a probe off, in a thread of its own, because the kernel lets each close wait some 20 ms. An id that is not (or no longer) attached
+  // is ignored.
   void detach(int link_id);
   // Detaches every link. May be called from another thread than the rest.
   void detach_all();
@@ -76,6 +78,8 @@ class Sensor {
   void identify_self();
   Failure attach_tracepoints();
   Failure find_map(const char* name, bpf_map** map) const;
+  bool take(int link_id, Probe* probe);
+  void close_waiting();
 
   bpf_object* object_ = nullptr;
   void* control_page_ = nullptr;
@@ -87,6 +91,10 @@ class Sensor {
   UprobeMeans means_ = UprobeMeans::kPerf;
   std::map<int, Probe> links_;
   int next_link_ = 1;
+  std::mutex closing_mutex_;
+  std::vector<Probe> closing_;  // taken off and not yet closed
+  bool closer_runs_ = false;
+  std::thread closer_;  // ends when closing_ is empty
   std::array<oisp_ledger_cell, OISP_LEDGER_COUNT> last_ledger_{};  // what the ledger said when it was closed
 };
 

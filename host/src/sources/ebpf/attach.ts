@@ -94,7 +94,10 @@ export class AttachTable {
   /** Examines a file and attaches all functions of its family. Never throws for what the file is. */
   async add(candidate: Candidate): Promise<AddOutcome> {
     const seen = await identify(candidate.path);
-    if (seen !== undefined && this.knows(seen)) return 'known';
+    if (seen !== undefined && this.knows(seen)) {
+      this.#moved(seen, candidate);
+      return 'known';
+    }
     const { outcome, detail } = seen === undefined ? { outcome: 'gone' as const, detail: 'no such file' } : await this.#open(candidate);
     this.report.looked(candidate, outcome, detail);
     return outcome;
@@ -132,6 +135,14 @@ export class AttachTable {
     for (const entry of this.#entries.values()) this.#detach(entry.links);
     this.#entries.clear();
     this.#targets = 0;
+  }
+
+  /** A package manager writes a file under another name and then renames it: the name it has last is the one by which it can be found. */
+  #moved(identity: FileIdentity, { path, shown }: Candidate): void {
+    const entry = this.#entries.get(fileKey(identity));
+    // Through a process the name may be one inside its container.
+    if (entry?.target === undefined || path !== shown || entry.target.path === path) return;
+    this.#entries.set(fileKey(identity), { ...entry, target: { ...entry.target, path } });
   }
 
   async #open({ path, shown }: Candidate): Promise<Added> {

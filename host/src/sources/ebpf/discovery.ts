@@ -7,7 +7,7 @@ import type { SourceStats } from '../../events/source.js';
 import type { AddOutcome, Target } from './attach.js';
 import { type Candidate, candidateOf, installedCandidates, programOf, runningCandidates } from './candidates.js';
 import type { FileReport } from './file-report.js';
-import { FolderWatch } from './folder-watch.js';
+import { FOLDER_BOUNDS, FolderWatch } from './folder-watch.js';
 import { PendingLooks } from './pending-looks.js';
 import { type MappedFile, mappedFiles } from './proc-files.js';
 import type { ProcessWatcher } from './process-peek.js';
@@ -30,6 +30,8 @@ export interface DiscoveryTimes {
   readonly unwatchedMs: number;
   /** The first look for files that nobody uses any more, after one was replaced, ms. Doubles up to the sweep while processes hold them. */
   readonly reapMs: number;
+  /** Folders that may be watched; absent: as FolderWatch has it. */
+  readonly folders?: number;
 }
 
 const DEFAULT_TIMES: DiscoveryTimes = { sweepMs: 120_000, unwatchedMs: 1_000, reapMs: 1_000 };
@@ -39,6 +41,7 @@ const MAX_INODES = 64;
 /** Looks that run side by side: a file of some 100 MB must not keep the others waiting. */
 const LANES = 4;
 const MAX_RECENT = 4_096;
+const REAP_PATIENCE = 10;
 /** Entries missed in this time are made up for together. */
 const UNSURE_MS = 100;
 /** A file that changed this recently may not be whole yet. */
@@ -93,7 +96,8 @@ export class Discovery implements ProcessWatcher {
     this.#table = table;
     this.#times = times;
     this.#looks = new PendingLooks((path) => this.#lookAgain(path), changedLately);
-    this.#folders = new FolderWatch({ onEntry: (folder, name) => this.#onEntry(folder, name), onUnsure: (folder) => this.#onUnsure(folder) });
+    const listener = { onEntry: (folder: string, name: string) => this.#onEntry(folder, name), onUnsure: (folder: string) => this.#onUnsure(folder) };
+    this.#folders = new FolderWatch(listener, times.folders === undefined ? FOLDER_BOUNDS : { ...FOLDER_BOUNDS, folders: times.folders });
   }
 
   /** Looks at everything installed and running, then keeps looking at what is installed. */
@@ -360,10 +364,15 @@ export class Discovery implements ProcessWatcher {
     }, this.#times.unwatchedMs).unref();
   }
 
-  #reapSoon(waitMs: number): void {
+  /** @param patience how often it may be put off because a file that has just been renamed is not yet known by its new name. */
+  #reapSoon(waitMs: number, patience = REAP_PATIENCE): void {
     if (this.#closed || this.#reap !== undefined) return;
     this.#reap = setTimeout(() => {
       this.#reap = undefined;
+      if (!this.#looks.settled && patience > 0) {
+        this.#reapSoon(waitMs, patience - 1);
+        return;
+      }
       void this.#run(async () => {
         const held = await this.#reapNow();
         if (held > 0) this.#reapSoon(Math.min(waitMs * 2, this.#times.sweepMs));

@@ -2,8 +2,8 @@
 //
 // inotify tells of every write to every file of a folder. A folder in which much is going on is left alone for a while and looked at as a
 // whole when the watch is set again, so that a busy /tmp costs little.
-import { type FSWatcher, statSync, watch } from 'node:fs';
-import { basename, join } from 'node:path';
+import { type FSWatcher, watch } from 'node:fs';
+import { basename } from 'node:path';
 import { isErrno } from './tls-file.js';
 
 export interface FolderListener {
@@ -19,12 +19,11 @@ export interface FolderBounds {
   readonly eventsPerSecond: number;
 }
 
-const BOUNDS: FolderBounds = { folders: 512, eventsPerSecond: 200 };
+export const FOLDER_BOUNDS: FolderBounds = { folders: 512, eventsPerSecond: 200 };
 const PAUSE_MS = 1_000;
 
 interface Watched {
   watcher: FSWatcher | undefined;
-  readonly inode: bigint;
   windowStart: number;
   events: number;
 }
@@ -37,7 +36,7 @@ export class FolderWatch {
   readonly counters = { folders_refused: 0, folders_full: 0, pauses: 0, entries: 0 };
   #closed = false;
 
-  constructor(listener: FolderListener, bounds: FolderBounds = BOUNDS) {
+  constructor(listener: FolderListener, bounds: FolderBounds = FOLDER_BOUNDS) {
     this.#listener = listener;
     this.#bounds = bounds;
   }
@@ -58,13 +57,12 @@ export class FolderWatch {
       this.counters.folders_full += 1;
       return false;
     }
-    const inode = inodeOf(folder);
-    const watcher = inode === undefined ? undefined : this.#open(folder);
-    if (inode === undefined || watcher === undefined) {
+    const watcher = this.#open(folder);
+    if (watcher === undefined) {
       this.counters.folders_refused += 1;
       return false;
     }
-    this.#folders.set(folder, { watcher, inode, windowStart: performance.now(), events: 0 });
+    this.#folders.set(folder, { watcher, windowStart: performance.now(), events: 0 });
     return true;
   }
 
@@ -78,23 +76,23 @@ export class FolderWatch {
 
   #open(folder: string): FSWatcher | undefined {
     try {
-      const watcher = watch(folder, { persistent: false, encoding: 'buffer' }, (_event, name) => this.#onEvent(folder, name));
+      const watcher = watch(folder, { persistent: false, encoding: 'buffer' }, (event, name) => this.#onEvent(folder, event, name));
       watcher.on('error', () => this.#forget(folder));
       return watcher;
     } catch (error) {
-      // ENOSPC: fs.inotify.max_user_watches is used up; EMFILE: max_user_instances.
+      // ENOENT: no such folder; ENOSPC: fs.inotify.max_user_watches is used up; EMFILE: max_user_instances.
       if (isErrno(error)) return undefined;
       throw error;
     }
   }
 
-  #onEvent(folder: string, raw: Buffer | null): void {
+  #onEvent(folder: string, event: string, raw: Buffer | null): void {
     const watched = this.#folders.get(folder);
     if (watched === undefined || raw === null) return;
     const name = raw.toString();
     this.counters.entries += 1;
-    // A watch on a folder that was removed tells of the folder under its own name, and then never again.
-    if (name === basename(folder) && inodeOf(folder) !== watched.inode) this.#renew(folder);
+    // A watch on a folder that was removed or renamed tells of the folder under its own name, and then never again.
+    if (name === basename(folder) && event === 'rename') this.#renew(folder);
     else if (this.#isBusy(watched)) this.#pause(folder, watched);
     else this.#listener.onEntry(folder, name);
   }
@@ -130,14 +128,5 @@ export class FolderWatch {
   #forget(folder: string): void {
     this.#folders.get(folder)?.watcher?.close();
     this.#folders.delete(folder);
-  }
-}
-
-function inodeOf(folder: string): bigint | undefined {
-  try {
-    return statSync(join(folder, '.'), { bigint: true }).ino;
-  } catch (error) {
-    if (isErrno(error)) return undefined;
-    throw error;
   }
 }

@@ -25,6 +25,7 @@ export class PendingLooks {
   readonly #pending = new Map<string, Pending>();
   readonly counters = { looks: 0, looks_dropped: 0 };
   #timer: NodeJS.Timeout | undefined;
+  #looking = false;
   #closed = false;
 
   /**
@@ -38,6 +39,11 @@ export class PendingLooks {
 
   get size(): number {
     return this.#pending.size;
+  }
+
+  /** Whether everything that is known to have changed was looked at. */
+  get settled(): boolean {
+    return !this.#looking && [...this.#pending.values()].every(({ mayCome }) => mayCome);
   }
 
   /** @param mayCome the path need not exist yet. @returns false when there are too many already, which is counted. */
@@ -72,14 +78,18 @@ export class PendingLooks {
   }
 
   async #runDue(): Promise<void> {
+    // Looks that were asked for meanwhile are scheduled at the end.
+    if (this.#looking) return;
     const now = performance.now();
     const due = [...this.#pending].filter(([, { dueMs }]) => dueMs <= now);
     // Out of the way while it is looked at, so that what is heard meanwhile is a look of its own.
     for (const [path] of due) this.#pending.delete(path);
+    this.#looking = true;
     for (const [path, pending] of due) {
       this.counters.looks += 1;
       this.#again(path, pending, await this.#look(path));
     }
+    this.#looking = false;
     this.#schedule();
   }
 

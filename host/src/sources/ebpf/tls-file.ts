@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { libraries, type ProbeRow, probes } from '../../gen/probes.js';
-import { type ElfHead, ElfError, type ElfReason, readElf, readHead, readPlaces, type SymbolPlace } from './elf.js';
+import { ElfError, type ElfHead, type ElfReason, readElf, readHead, readPlaces, type SymbolPlace } from './elf.js';
 
 /** What tells one file from another, and one content of it from the next. */
 export interface FileIdentity {

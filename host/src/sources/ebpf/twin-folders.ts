@@ -11,7 +11,21 @@ const MAX_FOLDERS = 256;
 /** Places below a new folder that are waited for. */
 const MAX_REMAINDERS = 16;
 /** In these nearly everything is somebody else's. */
-const TOO_WIDE: ReadonlySet<string> = new Set(['/', '/home', '/usr', '/usr/lib', '/usr/lib64', '/usr/local', '/lib', '/lib64', '/proc', '/sys', '/dev', '/run', '/var']);
+const TOO_WIDE: ReadonlySet<string> = new Set([
+  '/',
+  '/home',
+  '/usr',
+  '/usr/lib',
+  '/usr/lib64',
+  '/usr/local',
+  '/lib',
+  '/lib64',
+  '/proc',
+  '/sys',
+  '/dev',
+  '/run',
+  '/var',
+]);
 
 export class TwinFolders {
   readonly #remainders = new Map<string, Set<string>>();
