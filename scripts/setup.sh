@@ -9,10 +9,11 @@ case $mode in
   test)
     packages='clang llvm libbpf-dev libelf-dev zlib1g-dev g++ pkg-config ca-certificates python3 curl openssl util-linux libssl-dev'
     commands='clang llvm-strip g++ pkg-config python3 curl openssl setpriv'
+    test_headers=/usr/include/openssl/ssl.h
     ;;
   *) die "usage: setup.sh [base|test]" ;;
 esac
-headers='/usr/include/bpf/libbpf.h /usr/include/libelf.h /usr/include/zlib.h'
+headers="/usr/include/bpf/libbpf.h /usr/include/libelf.h /usr/include/zlib.h ${test_headers:-}"
 
 [ "$(uname -s)" = Linux ] || die "this is a Linux daemon: $(uname -s) has no eBPF"
 [ "$OISP_ARCH" != unsupported ] || die "$(uname -m) is not supported: build on x86_64 or aarch64"
