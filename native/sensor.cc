@@ -277,6 +277,31 @@ Failure Sensor::scope_add_comm(const std::string& comm) {
   return {};
 }
 
+Failure Sensor::put_rule(const char* map_name, const void* key, const oisp_scope_cell& cell, uint32_t kind) {
+  bpf_map* map = nullptr;
+  if (Failure failure = find_map(map_name, &map)) return failure;
+  if (bpf_map_update_elem(bpf_map__fd(map), key, &cell, BPF_ANY)) return fail(errno, std::string("add to ") + map_name);
+  control_->scope_rules |= kind;
+  return {};
+}
+
+Failure Sensor::drop_rule(const char* map_name, const void* key) {
+  bpf_map* map = nullptr;
+  if (Failure failure = find_map(map_name, &map)) return failure;
+  if (bpf_map_delete_elem(bpf_map__fd(map), key) && errno != ENOENT) return fail(errno, std::string("remove from ") + map_name);
+  return {};
+}
+
+Failure Sensor::scope_add_exe(const oisp_scope_file& file, const oisp_scope_cell& cell) { return put_rule("scope_exe", &file, cell, OISP_SCOPE_RULE_EXE); }
+
+Failure Sensor::scope_add_uid(uint32_t uid, const oisp_scope_cell& cell) { return put_rule("scope_uid", &uid, cell, OISP_SCOPE_RULE_UID); }
+
+Failure Sensor::scope_add_cgroup(uint64_t id, const oisp_scope_cell& cell) { return put_rule("scope_cgroup", &id, cell, OISP_SCOPE_RULE_CGROUP); }
+
+Failure Sensor::scope_remove_exe(const oisp_scope_file& file) { return drop_rule("scope_exe", &file); }
+
+Failure Sensor::scope_remove_cgroup(uint64_t id) { return drop_rule("scope_cgroup", &id); }
+
 void Sensor::set_capture_all(bool all) {
   if (control_) control_->capture_all = all;
 }

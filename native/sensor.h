@@ -56,6 +56,12 @@ class Sensor {
   Failure scope_add(uint32_t tgid, const oisp_scope_cell& cell);
   Failure scope_remove(uint32_t tgid);
   Failure scope_add_comm(const std::string& comm);
+  // Processes that execute this file, run as this user, are in this cgroup or below: decided as they do so, not for those that run already.
+  Failure scope_add_exe(const oisp_scope_file& file, const oisp_scope_cell& cell);
+  Failure scope_add_uid(uint32_t uid, const oisp_scope_cell& cell);
+  Failure scope_add_cgroup(uint64_t id, const oisp_scope_cell& cell);
+  Failure scope_remove_exe(const oisp_scope_file& file);
+  Failure scope_remove_cgroup(uint64_t id);
   void set_capture_all(bool all);
   // Whether file activity of processes without a scope cell is recorded.
   void set_files_all(bool all);
@@ -78,6 +84,8 @@ class Sensor {
   void identify_self();
   Failure attach_tracepoints();
   Failure find_map(const char* name, bpf_map** map) const;
+  Failure put_rule(const char* map_name, const void* key, const oisp_scope_cell& cell, uint32_t kind);
+  Failure drop_rule(const char* map_name, const void* key);
   bool take(int link_id, Probe* probe);
   void close_waiting();
 

@@ -27,6 +27,9 @@ typedef unsigned long long __oisp_u64;
 #define OISP_CGROUP_AREA 512 /* Bytes kept of a cgroup path. */
 #define OISP_ARGS_AREA 4096 /* Bytes kept of the argument vector. */
 #define OISP_COMM_LEN 16 /* TASK_COMM_LEN. */
+#define OISP_SCOPE_EXES 256 /* Executables that bring into scope at most, those of known agents included. */
+#define OISP_SCOPE_UIDS 64 /* Users that bring into scope at most. */
+#define OISP_SCOPE_CGROUPS 64 /* Cgroups that bring into scope at most. */
 
 /* What a record in the decoder chain is. */
 enum oisp_kind {
@@ -119,6 +122,13 @@ enum oisp_file_kind {
 	OISP_FILE_KIND_PIPE = 3, /* A pipe or FIFO. */
 };
 
+/* Kinds of rules that bring a process into scope when it executes a program, is forked or changes its user. */
+enum oisp_scope_rule {
+	OISP_SCOPE_RULE_EXE = 1, /* It executes this file. */
+	OISP_SCOPE_RULE_UID = 2, /* It runs as this user. */
+	OISP_SCOPE_RULE_CGROUP = 4, /* It is in this cgroup of the unified hierarchy, or below it. */
+};
+
 /* Buckets of the kernel ledger: an array of struct ledger_cell. */
 enum oisp_ledger {
 	OISP_LEDGER_SEEN = 0, /* TLS calls that moved payload, in scope. */
@@ -136,7 +146,8 @@ enum oisp_ledger {
 	OISP_LEDGER_CLOSE_RING_FULL = 12, /* tls.close records lost because the ring buffer was full. */
 	OISP_LEDGER_SCOPE_FULL = 13, /* Processes that could not be added to the scope map. */
 	OISP_LEDGER_FOREIGN_ABI = 14, /* System calls of 32-bit programs, which are not looked at. */
-	OISP_LEDGER_COUNT = 15,
+	OISP_LEDGER_CGROUP_DEEP = 15, /* Processes whose cgroup has more levels than are compared with the rules of scope. */
+	OISP_LEDGER_COUNT = 16,
 };
 
 /* Where a record was taken: the probed function or tracepoint. */
@@ -333,6 +344,15 @@ struct oisp_ledger_cell {
 _Static_assert(sizeof(struct oisp_ledger_cell) == 16, "oisp_ledger_cell size");
 _Static_assert(__builtin_offsetof(struct oisp_ledger_cell, records) == 0, "oisp_ledger_cell.records");
 _Static_assert(__builtin_offsetof(struct oisp_ledger_cell, bytes) == 8, "oisp_ledger_cell.bytes");
+
+/* Key of the executables that bring into scope. */
+struct oisp_scope_file {
+	__oisp_u64 dev; /* Of the file's super block, as /proc/PID/mountinfo has it: on some file systems stat(2) tells another one. */
+	__oisp_u64 inode;
+};
+_Static_assert(sizeof(struct oisp_scope_file) == 16, "oisp_scope_file size");
+_Static_assert(__builtin_offsetof(struct oisp_scope_file, dev) == 0, "oisp_scope_file.dev");
+_Static_assert(__builtin_offsetof(struct oisp_scope_file, inode) == 8, "oisp_scope_file.inode");
 
 /* Value of the scope map (key: tgid). */
 struct oisp_scope_cell {

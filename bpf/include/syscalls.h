@@ -3,19 +3,21 @@
 #pragma once
 
 int sys_map(unsigned long long *ctx);
+int sys_setuid(unsigned long long *ctx);
 int sys_io(unsigned long long *ctx);
 int io_socket(unsigned long long *ctx);
 
 /* Handlers of system calls, by sys_row.handler. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 3);
+	__uint(max_entries, 4);
 	__uint(key_size, 4);
 	__array(values, int(unsigned long long *));
 } sys_handlers SEC(".maps") = {
 	.values = {
 		[1] = (void *)&sys_map,
-		[2] = (void *)&sys_io,
+		[2] = (void *)&sys_setuid,
+		[3] = (void *)&sys_io,
 	},
 };
 
@@ -36,41 +38,47 @@ struct {
 /* One row per system call number; handler 0: of no interest. */
 const volatile struct sys_row sys_rows[OISP_SYS_ROWS] = {
 #if defined(__TARGET_ARCH_x86)
-	[0] = { 2, 15 }, /* read */
-	[1] = { 2, 15 }, /* write */
+	[0] = { 3, 15 }, /* read */
+	[1] = { 3, 15 }, /* write */
 	[9] = { 1, 0 }, /* mmap */
-	[17] = { 2, 15 }, /* pread64 */
-	[18] = { 2, 15 }, /* pwrite64 */
-	[19] = { 2, 15 }, /* readv */
-	[20] = { 2, 15 }, /* writev */
-	[44] = { 2, 15 }, /* sendto */
-	[45] = { 2, 15 }, /* recvfrom */
-	[46] = { 2, 15 }, /* sendmsg */
-	[47] = { 2, 15 }, /* recvmsg */
-	[295] = { 2, 15 }, /* preadv */
-	[296] = { 2, 15 }, /* pwritev */
-	[299] = { 2, 15 }, /* recvmmsg */
-	[307] = { 2, 15 }, /* sendmmsg */
-	[327] = { 2, 15 }, /* preadv2 */
-	[328] = { 2, 15 }, /* pwritev2 */
+	[17] = { 3, 15 }, /* pread64 */
+	[18] = { 3, 15 }, /* pwrite64 */
+	[19] = { 3, 15 }, /* readv */
+	[20] = { 3, 15 }, /* writev */
+	[44] = { 3, 15 }, /* sendto */
+	[45] = { 3, 15 }, /* recvfrom */
+	[46] = { 3, 15 }, /* sendmsg */
+	[47] = { 3, 15 }, /* recvmsg */
+	[105] = { 2, 0 }, /* setuid */
+	[113] = { 2, 0 }, /* setreuid */
+	[117] = { 2, 0 }, /* setresuid */
+	[295] = { 3, 15 }, /* preadv */
+	[296] = { 3, 15 }, /* pwritev */
+	[299] = { 3, 15 }, /* recvmmsg */
+	[307] = { 3, 15 }, /* sendmmsg */
+	[327] = { 3, 15 }, /* preadv2 */
+	[328] = { 3, 15 }, /* pwritev2 */
 #endif
 #if defined(__TARGET_ARCH_arm64)
-	[63] = { 2, 15 }, /* read */
-	[64] = { 2, 15 }, /* write */
-	[65] = { 2, 15 }, /* readv */
-	[66] = { 2, 15 }, /* writev */
-	[67] = { 2, 15 }, /* pread64 */
-	[68] = { 2, 15 }, /* pwrite64 */
-	[69] = { 2, 15 }, /* preadv */
-	[70] = { 2, 15 }, /* pwritev */
-	[206] = { 2, 15 }, /* sendto */
-	[207] = { 2, 15 }, /* recvfrom */
-	[211] = { 2, 15 }, /* sendmsg */
-	[212] = { 2, 15 }, /* recvmsg */
+	[63] = { 3, 15 }, /* read */
+	[64] = { 3, 15 }, /* write */
+	[65] = { 3, 15 }, /* readv */
+	[66] = { 3, 15 }, /* writev */
+	[67] = { 3, 15 }, /* pread64 */
+	[68] = { 3, 15 }, /* pwrite64 */
+	[69] = { 3, 15 }, /* preadv */
+	[70] = { 3, 15 }, /* pwritev */
+	[145] = { 2, 0 }, /* setreuid */
+	[146] = { 2, 0 }, /* setuid */
+	[147] = { 2, 0 }, /* setresuid */
+	[206] = { 3, 15 }, /* sendto */
+	[207] = { 3, 15 }, /* recvfrom */
+	[211] = { 3, 15 }, /* sendmsg */
+	[212] = { 3, 15 }, /* recvmsg */
 	[222] = { 1, 0 }, /* mmap */
-	[243] = { 2, 15 }, /* recvmmsg */
-	[269] = { 2, 15 }, /* sendmmsg */
-	[286] = { 2, 15 }, /* preadv2 */
-	[287] = { 2, 15 }, /* pwritev2 */
+	[243] = { 3, 15 }, /* recvmmsg */
+	[269] = { 3, 15 }, /* sendmmsg */
+	[286] = { 3, 15 }, /* preadv2 */
+	[287] = { 3, 15 }, /* pwritev2 */
 #endif
 };

@@ -20,6 +20,15 @@ export const ARGS_AREA = 4096;
 /** TASK_COMM_LEN. */
 export const COMM_LEN = 16;
 
+/** Executables that bring into scope at most, those of known agents included. */
+export const SCOPE_EXES = 256;
+
+/** Users that bring into scope at most. */
+export const SCOPE_UIDS = 64;
+
+/** Cgroups that bring into scope at most. */
+export const SCOPE_CGROUPS = 64;
+
 /** What a record in the decoder chain is. */
 export const Kind = {
   /** One chunk of TLS plaintext that a program read or wrote. */
@@ -253,6 +262,23 @@ export const FileKindText: Readonly<Record<number, string>> = {
   3: 'pipe',
 };
 
+/** Kinds of rules that bring a process into scope when it executes a program, is forked or changes its user. */
+export const ScopeRule = {
+  /** It executes this file. */
+  exe: 1,
+  /** It runs as this user. */
+  uid: 2,
+  /** It is in this cgroup of the unified hierarchy, or below it. */
+  cgroup: 4,
+} as const;
+
+/** Names of ScopeRule by number, as documents and events write them. */
+export const ScopeRuleText: Readonly<Record<number, string>> = {
+  1: 'exe',
+  2: 'uid',
+  4: 'cgroup',
+};
+
 /** Buckets of the kernel ledger: an array of struct ledger_cell. */
 export const Ledger = {
   /** TLS calls that moved payload, in scope. */
@@ -285,6 +311,8 @@ export const Ledger = {
   scope_full: 13,
   /** System calls of 32-bit programs, which are not looked at. */
   foreign_abi: 14,
+  /** Processes whose cgroup has more levels than are compared with the rules of scope. */
+  cgroup_deep: 15,
 } as const;
 
 /** Names of Ledger by number, as documents and events write them. */
@@ -304,6 +332,7 @@ export const LedgerText: Readonly<Record<number, string>> = {
   12: 'close_ring_full',
   13: 'scope_full',
   14: 'foreign_abi',
+  15: 'cgroup_deep',
 };
 
 /** Where a record was taken: the probed function or tracepoint. */
@@ -471,6 +500,13 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
       { name: 'bytes', offset: 8, size: 8 },
     ],
   },
+  scope_file: {
+    size: 16,
+    fields: [
+      { name: 'dev', offset: 0, size: 8 },
+      { name: 'inode', offset: 8, size: 8 },
+    ],
+  },
   scope_cell: {
     size: 16,
     fields: [
@@ -604,6 +640,13 @@ export const LedgerCellOffset = {
   SIZE: 16,
   records: 0,
   bytes: 8,
+} as const;
+
+/** Byte offsets of scope_file: Key of the executables that bring into scope. */
+export const ScopeFileOffset = {
+  SIZE: 16,
+  dev: 0,
+  inode: 8,
 } as const;
 
 /** Byte offsets of scope_cell: Value of the scope map (key: tgid). */

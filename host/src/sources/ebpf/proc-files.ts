@@ -1,5 +1,6 @@
 // Names the files that running processes execute, from /proc/PID/maps; opens none of them.
 import { open, readdir } from 'node:fs/promises';
+import { makeDev } from './kernel-identity.js';
 import { identify, isErrno } from './tls-file.js';
 
 /** A file of which a process maps code, as its maps file names it. */
@@ -66,11 +67,6 @@ export function parseMapsLine(line: string): MappedFile | undefined {
   // The kernel writes a newline in a path as \012; such a path only fails to open.
   const utf8 = Buffer.from(path, 'latin1').toString('utf8');
   return { path: utf8, range, dev: makeDev(BigInt(`0x${major}`), BigInt(`0x${minor}`)), inode: BigInt(inode) };
-}
-
-/** A device number as stat has it. */
-function makeDev(major: bigint, minor: bigint): bigint {
-  return ((major & ~0xfffn) << 32n) | ((major & 0xfffn) << 8n) | ((minor & ~0xffn) << 12n) | (minor & 0xffn);
 }
 
 /**
