@@ -256,6 +256,7 @@ Failure Sensor::scope_add(uint32_t tgid, const oisp_scope_cell& cell) {
   bpf_map* map = nullptr;
   if (Failure failure = find_map("scope", &map)) return failure;
   if (bpf_map_update_elem(bpf_map__fd(map), &tgid, &cell, BPF_ANY)) return fail(errno, "scope add " + std::to_string(tgid));
+  if (cell.files) gate_add(tgid, OISP_GATE_FILES | OISP_GATE_PIPES);
   return {};
 }
 

@@ -12,7 +12,9 @@ struct oisp_control {
 	__oisp_u32 page_kb; /* KiB of a memory page. */
 	__oisp_u32 closing; /* 1: the sensor is stopping; nothing new is captured while the probes come off. */
 	__oisp_u32 files_all; /* 1: file activity of processes without a scope cell is recorded. */
+	__oisp_u32 reserved;
 	__oisp_u32 scope_rules; /* enum oisp_scope_rule: kinds of rules that there are. */
+	__oisp_u32 reserved2;
 	struct oisp_ledger_cell ledger[OISP_LEDGER_COUNT]; /* Written by the programs, atomically. */
 };
-_Static_assert(sizeof(struct oisp_control) == 32 + 16 * OISP_LEDGER_COUNT, "oisp_control has padding");
+_Static_assert(sizeof(struct oisp_control) == 40 + 16 * OISP_LEDGER_COUNT, "oisp_control has padding");

@@ -17,6 +17,12 @@ const folder = scratch('scope');
 const of = (records: SeenRecord[], kind: number, tgid: number | undefined) => records.filter((r) => r.kind === kind && r.fields['tgid'] === tgid);
 const isIn = (records: SeenRecord[], tgid: number | undefined): boolean => of(records, Kind.sys_exit, tgid).length > 0;
 
+async function identityOf(path: string) {
+  const identity = await kernelIdentity(path);
+  assert.ok(identity);
+  return identity;
+}
+
 function capturing(): Capture {
   const capture = new Capture({ captureAll: false, shards: 1 });
   capture.start();
@@ -52,14 +58,17 @@ test('an executable brings its processes into scope, with what they start, and n
   copyFileSync('/bin/sh', program);
   const capture = capturing();
   const early = run(program, ['-c', ':']);
-  const { dev, inode } = await kernelIdentity(program);
+  const { dev, inode } = await identityOf(program);
   capture.sensor.scopeAddExe(dev, inode, IN);
   const inside = run(program, ['-c', '/bin/true; :']);
   const other = run('/bin/sh', ['-c', ':']);
   capture.sensor.scopeRemoveExe(dev, inode);
   const late = run(program, ['-c', ':']);
   const records = await capture.stop();
-  assert.deepEqual([early, inside, other, late].map((pid) => isIn(records, pid)), [false, true, false, false]);
+  assert.deepEqual(
+    [early, inside, other, late].map((pid) => isIn(records, pid)),
+    [false, true, false, false],
+  );
   const [child] = of(records, Kind.sys_fork, inside).map((r) => r.fields['child_tgid']);
   assert.equal(of(records, Kind.sys_exec, child).length, 1, 'its child is told of');
   assert.equal(of(records, Kind.sys_exec, inside).length, 1, 'and so is the exec that brought it in');
@@ -73,7 +82,10 @@ test('a user brings in what is executed as him, and what becomes him without exe
   const other = run('/bin/true', [], { uid: uid + 1 });
   const became = run('/usr/bin/python3', ['-c', `import os; os.setuid(${uid}); os.waitpid(os.fork() or os._exit(0), 0)`]);
   const records = await capture.stop();
-  assert.deepEqual([his, other, became].map((pid) => isIn(records, pid)), [true, false, true]);
+  assert.deepEqual(
+    [his, other, became].map((pid) => isIn(records, pid)),
+    [true, false, true],
+  );
   assert.equal(of(records, Kind.sys_exec, became).length, 0, 'its exec was before');
   assert.equal(of(records, Kind.sys_fork, became).length, 1);
 });
@@ -90,7 +102,10 @@ test('a cgroup brings in what is executed in it or below, not beside it', async 
     capture.sensor.scopeRemoveCgroup(statSync(base, { bigint: true }).ino);
     pids.push(runIn(base, '/bin/true'));
     const records = await capture.stop();
-    assert.deepEqual(pids.map((pid) => isIn(records, pid)), [true, true, false, false]);
+    assert.deepEqual(
+      pids.map((pid) => isIn(records, pid)),
+      [true, true, false, false],
+    );
     assert.equal(capture.ledger('cgroup_deep').records, 0);
   } finally {
     for (const path of [below, base, beside]) rmdirSync(path);
@@ -118,7 +133,7 @@ test('a cgroup that is too deep is counted, and its nearer ancestors are still c
 test('rules add up: what one does not give another may, and a process is told of once', async () => {
   const uid = 64_124;
   const capture = capturing();
-  const { dev, inode } = await kernelIdentity('/bin/true');
+  const { dev, inode } = await identityOf('/bin/true');
   capture.sensor.scopeAddUid(uid, { capture: false, inherit: true, files: true });
   const without = run('/bin/echo', [], { uid });
   capture.sensor.scopeAddExe(dev, inode, IN);

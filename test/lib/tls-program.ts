@@ -43,8 +43,13 @@ export class TlsClient {
   readonly #child: ChildProcess;
   #said = '';
 
-  constructor(program: string, port: number, env: NodeJS.ProcessEnv = {}) {
-    this.#child = spawn(program, [String(port)], { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, ...env } });
+  /** @param uid it runs as this user. @param before arguments before the port, where the program is one that starts the client. */
+  constructor(program: string, port: number, env: NodeJS.ProcessEnv = {}, uid?: number, before: readonly string[] = []) {
+    this.#child = spawn(program, [...before, String(port)], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env, ...env },
+      ...(uid !== undefined && { uid }),
+    });
     running.add(this.#child);
     this.#child.stdout?.on('data', (part: Buffer) => (this.#said += part.toString()));
   }

@@ -203,6 +203,11 @@ exports.Sensor = class {
   gateAdd() {}
   setFilesAll() {}
   scopeRemove(tgid) { state().calls.push('scopeRemove ' + tgid); }
+  scopeAddExe(dev, inode) { state().calls.push('scopeAddExe ' + dev + ' ' + inode); }
+  scopeAddUid(uid) { state().calls.push('scopeAddUid ' + uid); }
+  scopeAddCgroup(id) { state().calls.push('scopeAddCgroup ' + id); }
+  scopeRemoveExe() {}
+  scopeRemoveCgroup() {}
   scopeAddComm(comm) { state().calls.push('scopeAddComm ' + comm); }
   setCaptureAll(all) { state().calls.push('captureAll ' + all); }
   start(onBatch) { state().calls.push('start'); state().onBatch = onBatch; }

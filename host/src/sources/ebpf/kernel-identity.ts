@@ -10,11 +10,11 @@ export interface KernelIdentity {
 
 /**
  * @param path of a regular file.
- * @throws Error when it cannot be opened. On overlayfs the inode may differ too, so that a rule by these numbers does not meet such a file.
+ * @returns undefined when it cannot be opened. On overlayfs the inode may differ too, so that a rule by these numbers does not meet such a file.
  */
-export async function kernelIdentity(path: string): Promise<KernelIdentity> {
+export async function kernelIdentity(path: string): Promise<KernelIdentity | undefined> {
   const opened = await openRegular(path);
-  if ('refused' in opened) throw new Error(`${path}: ${opened.detail}`);
+  if ('refused' in opened) return undefined;
   const { handle, identity } = opened;
   try {
     const mount = /^mnt_id:\s*([0-9]+)/m.exec(await readFile(`/proc/self/fdinfo/${handle.fd}`, 'latin1'))?.[1];

@@ -32,7 +32,8 @@ async function expand(pattern: string): Promise<string[]> {
   return names.slice(0, MAX_MATCHES).map((name) => join(parent, name, pattern.slice(star + 3)));
 }
 
-async function homeDirectories(passwdPath: string): Promise<string[]> {
+/** Homes of at most 256 users. */
+export async function homeDirectories(passwdPath = '/etc/passwd'): Promise<string[]> {
   const homes = new Set<string>();
   for (const line of (await read(passwdPath)).split('\n')) {
     const home = line.split(':')[5];
