@@ -70,9 +70,9 @@ describe('discovery', () => {
     const child = sleeper({ LD_PRELOAD: library });
     const target = await until('the library is probed', () => targetAt(library));
     assert.ok(target.functions.some(({ func, attached }) => func === 'ssl_write' && attached));
-    const late = source.lateFiles().find((file) => file.path === library);
-    assert.equal(late?.tgid, child.pid);
-    assert.ok((late?.afterMs ?? -1) >= 0);
+    const late = await until('it is told to be late', () => source?.lateFiles().find((file) => file.path === library));
+    assert.equal(late.tgid, child.pid);
+    assert.ok((late.afterMs ?? -1) >= 0);
     await stop(child);
   });
 
@@ -81,10 +81,7 @@ describe('discovery', () => {
     source = await startSource();
     const pid = await runClient(program, mock.port, 'never-seen');
     await until('the program is probed', () => targetAt(program));
-    assert.ok(
-      source.lateFiles().some((file) => file.path === program && file.tgid === pid),
-      JSON.stringify(source.lateFiles()),
-    );
+    await until('it is told to be late', () => source?.lateFiles().some((file) => file.path === program && file.tgid === pid));
   });
 
   test('a library in a mount of its own is found through the root of the process', async () => {

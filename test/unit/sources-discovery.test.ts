@@ -134,7 +134,7 @@ test('a path that may come is looked at for a while, one that changed once', asy
       looks.push(path);
       return outcomes.get(path) ?? 'gone';
     },
-    () => true,
+    async () => true,
   );
   pending.expect('/comes', true);
   pending.expect('/changed', false);
@@ -153,7 +153,7 @@ test('a path that may come is looked at for a while, one that changed once', asy
 test('looks to come are bounded, and the one too many is counted', () => {
   const pending = new PendingLooks(
     async () => 'gone',
-    () => false,
+    async () => false,
   );
   for (let i = 0; i < 256; i += 1) assert.equal(pending.expect(`/p${i}`, true), true);
   assert.equal(pending.expect('/one-more', true), false);

@@ -1,6 +1,5 @@
 // Finds files to probe, at start and as they come: what is installed, what runs, what is executed and mapped later, what is replaced; never attaches by itself.
-import { statSync } from 'node:fs';
-import { realpath } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { reasonOf } from '../../errors.js';
 import type { SourceStats } from '../../events/source.js';
@@ -12,7 +11,7 @@ import { PendingLooks } from './pending-looks.js';
 import { type MappedFile, mappedFiles } from './proc-files.js';
 import type { ProcessWatcher } from './process-peek.js';
 import { unusedTargets } from './reaper.js';
-import { type FileIdentity, identify, isErrno, sameContent } from './tls-file.js';
+import { type FileIdentity, fileKey, identify, isErrno, sameContent } from './tls-file.js';
 import { TwinFolders } from './twin-folders.js';
 
 /** What discovery gives files to. */
@@ -133,10 +132,6 @@ export class Discovery implements ProcessWatcher {
   onMap(tgid: number, file: { readonly dev: bigint; readonly inode: bigint }, atMs: number): void {
     if (this.#closed) return;
     this.#counters.maps += 1;
-    if (this.#isRecent(`${file.dev}:${file.inode}`)) {
-      this.#counters.maps_known += 1;
-      return;
-    }
     const queued = this.#queued(tgid);
     if (queued === undefined) return;
     queued.mapAtMs = atMs;
@@ -191,20 +186,27 @@ export class Discovery implements ProcessWatcher {
     return running.finally(() => this.#running.delete(running));
   }
 
-  async #add(candidate: Candidate): Promise<AddOutcome> {
+  /** @param sinceMs when the process of the candidate began to use the file, ms since the epoch; undefined: before the sensor. Without a process it has no meaning. */
+  async #add(candidate: Candidate, sinceMs?: number): Promise<AddOutcome> {
     const outcome = await this.#table.add(candidate);
     this.#outcomes[outcome] = (this.#outcomes[outcome] ?? 0) + 1;
     if (this.#closed) return outcome;
-    if (outcome === 'attached') await this.#watch(candidate);
-    else if (outcome === 'full') this.#reapSoon(this.#times.reapMs);
+    if (outcome === 'attached') {
+      this.#tellLate(candidate, sinceMs);
+      await this.#watch(candidate);
+    } else if (outcome === 'full') {
+      this.#reapSoon(this.#times.reapMs);
+    }
     return outcome;
   }
 
-  /** A look on behalf of a process that runs the file already. */
-  async #addOf(tgid: number, candidate: Candidate, sinceMs: number | undefined): Promise<void> {
-    if ((await this.#add(candidate)) !== 'attached') return;
-    const afterMs = sinceMs === undefined ? undefined : Math.max(0, Date.now() - sinceMs);
-    this.#table.report.late({ path: candidate.shown, tgid, afterMs });
+  /** The process runs the file already. */
+  #tellLate({ shown, tgid }: Candidate, sinceMs: number | undefined): void {
+    if (tgid === undefined) return;
+    // By now a large file has been read as a whole; its probes may have come on before that.
+    const onMs = this.#table.targets().findLast(({ path }) => path === shown)?.sinceMs ?? Date.now();
+    const afterMs = sinceMs === undefined ? undefined : Math.max(0, onMs - sinceMs);
+    this.#table.report.late({ path: shown, tgid, afterMs });
   }
 
   #queued(tgid: number): Queued | undefined {
@@ -240,8 +242,9 @@ export class Discovery implements ProcessWatcher {
   }
 
   async #lookAt(tgid: number, { execAtMs, mapAtMs, inodes, all }: Queued): Promise<void> {
-    if (execAtMs !== undefined) for (const candidate of programOf(tgid)) await this.#addOf(tgid, candidate, execAtMs);
-    if (inodes.size === 0) return;
+    if (execAtMs !== undefined) for (const candidate of programOf(tgid)) await this.#add(candidate, execAtMs);
+    for (const [inode, dev] of inodes) if (await this.#isRecent(`${dev}:${inode}`)) inodes.delete(inode);
+    if (inodes.size === 0 && !all) return;
     const files = await mappedFiles(tgid);
     const named = files.filter(({ inode }) => inodes.has(inode));
     // On overlayfs a process's maps may tell another inode than the file has: then all that it maps is looked at.
@@ -252,7 +255,7 @@ export class Discovery implements ProcessWatcher {
         this.#unreachable(tgid, mapped);
         continue;
       }
-      await this.#addOf(tgid, candidate, mapAtMs);
+      await this.#add(candidate, mapAtMs);
       const dev = inodes.get(mapped.inode);
       if (dev !== undefined) await this.#remember(`${dev}:${mapped.inode}`, candidate.path);
     }
@@ -272,15 +275,14 @@ export class Discovery implements ProcessWatcher {
   }
 
   /** Whether the numbers are those of a file that was looked at and has not changed: nearly every record is, and costs one stat. */
-  #isRecent(key: string): boolean {
+  async #isRecent(key: string): Promise<boolean> {
     const recent = this.#recent.get(key);
     if (recent === undefined) return false;
-    try {
-      const s = statSync(recent.path, { bigint: true });
-      const now = { dev: s.dev, inode: s.ino, size: s.size, mtimeNs: s.mtimeNs };
-      if (now.inode === recent.identity.inode && now.dev === recent.identity.dev && sameContent(now, recent.identity)) return true;
-    } catch (error) {
-      if (!isErrno(error)) throw error;
+    // Not on the main thread: a file system whose server is gone would hold up everything.
+    const now = await identify(recent.path);
+    if (now !== undefined && fileKey(now) === fileKey(recent.identity) && sameContent(now, recent.identity)) {
+      this.#counters.maps_known += 1;
+      return true;
     }
     this.#recent.delete(key);
     return false;
@@ -291,7 +293,7 @@ export class Discovery implements ProcessWatcher {
     try {
       for await (const candidate of runningCandidates((tgid, mapped) => this.#unreachable(tgid, mapped))) {
         if (this.#closed) return;
-        await this.#addOf(candidate.tgid as number, candidate, undefined);
+        await this.#add(candidate);
       }
     } finally {
       this.#scanning = false;
@@ -314,6 +316,8 @@ export class Discovery implements ProcessWatcher {
     const folder = dirname(real);
     if (!this.#folders.add(folder)) this.#lookOften(real);
     for (const above of this.#twins.learn(real)) this.#folders.add(above);
+    // It may have been replaced before the watch was there.
+    this.#looks.expect(real, false);
   }
 
   #onEntry(folder: string, name: string): void {
@@ -388,9 +392,9 @@ export class Discovery implements ProcessWatcher {
   }
 }
 
-function changedLately(path: string): boolean {
+async function changedLately(path: string): Promise<boolean> {
   try {
-    return Date.now() - statSync(path).ctimeMs < GROWS_MS;
+    return Date.now() - (await stat(path)).ctimeMs < GROWS_MS;
   } catch (error) {
     if (isErrno(error)) return false;
     throw error;

@@ -11,6 +11,12 @@ const HOME_PATTERNS = [
   '.asdf/installs/nodejs/*/bin/node',
   '.local/share/fnm/node-versions/*/installation/bin/node',
   '.local/share/mise/installs/node/*/bin/node',
+  '.fnm/node-versions/*/installation/bin/node',
+  '.vscode-server/bin/*/node',
+  '.vscode-server/cli/servers/*/server/node',
+  '.cursor-server/bin/*/node',
+  '.cursor-server/cli/servers/*/server/node',
+  '.windsurf-server/bin/*/node',
 ] as const;
 const MAX_HOMES = 256;
 const MAX_MATCHES = 64;

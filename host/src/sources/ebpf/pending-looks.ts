@@ -21,7 +21,7 @@ interface Pending {
 
 export class PendingLooks {
   readonly #look: (path: string) => Promise<AddOutcome>;
-  readonly #grows: (path: string) => boolean;
+  readonly #grows: (path: string) => Promise<boolean>;
   readonly #pending = new Map<string, Pending>();
   readonly counters = { looks: 0, looks_dropped: 0 };
   #timer: NodeJS.Timeout | undefined;
@@ -32,7 +32,7 @@ export class PendingLooks {
    * @param look takes a path, and says what it found there.
    * @param grows whether a file that was of no use changed so recently that it may not be whole.
    */
-  constructor(look: (path: string) => Promise<AddOutcome>, grows: (path: string) => boolean) {
+  constructor(look: (path: string) => Promise<AddOutcome>, grows: (path: string) => Promise<boolean>) {
     this.#look = look;
     this.#grows = grows;
   }
@@ -87,13 +87,13 @@ export class PendingLooks {
     this.#looking = true;
     for (const [path, pending] of due) {
       this.counters.looks += 1;
-      this.#again(path, pending, await this.#look(path));
+      await this.#again(path, pending, await this.#look(path));
     }
     this.#looking = false;
     this.#schedule();
   }
 
-  #again(path: string, pending: Pending, outcome: AddOutcome): void {
+  async #again(path: string, pending: Pending, outcome: AddOutcome): Promise<void> {
     if (this.#closed || this.#pending.has(path)) return;
     const now = performance.now();
     if (outcome === 'gone') {
@@ -104,6 +104,8 @@ export class PendingLooks {
     // Nobody tells of a change in a folder that is not watched, so that a pause of the writer looks like the end.
     const maybe = GROWING.has(outcome) || (pending.mayCome && outcome === 'known');
     const until = pending.growingUntilMs ?? now + GROWING_FOR_MS;
-    if (maybe && now < until && this.#grows(path)) this.#pending.set(path, { ...pending, dueMs: now + GROWING_MS, growingUntilMs: until });
+    if (!maybe || now >= until || !(await this.#grows(path))) return;
+    // It may have been heard of meanwhile.
+    if (!this.#closed && !this.#pending.has(path)) this.#pending.set(path, { ...pending, dueMs: now + GROWING_MS, growingUntilMs: until });
   }
 }

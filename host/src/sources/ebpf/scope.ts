@@ -1,5 +1,4 @@
 // Puts processes into the kernel's scope: those that run already, with the descendants they have, and known agents as they come; the kernel adds the rest by its rules.
-import { statSync } from 'node:fs';
 import { HostError, reasonOf } from '../../errors.js';
 import type { SourceStats } from '../../events/source.js';
 import { Gate } from '../../gen/records.js';
@@ -10,7 +9,7 @@ import { processIds } from './proc-files.js';
 import type { ProcessRow } from './process-snapshot.js';
 import { descendants, readProcesses } from './process-tree.js';
 import { type CgroupPlace, cgroupPlace, type RulePort, ScopeRules } from './scope-rules.js';
-import { isErrno } from './tls-file.js';
+import { type FileIdentity, fileKey, identify } from './tls-file.js';
 
 /** Whose file activity is recorded: that of known agents and of what is named, with their descendants; everybody's in scope; nobody's. */
 export type FilesScope = 'agents' | 'all' | 'none';
@@ -133,7 +132,8 @@ export class Scope {
     const inScope = new Set<number>();
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       const rows = await readProcesses();
-      const named = rows.filter((row) => this.#names(row)).map(({ tgid }) => tgid);
+      const named: number[] = [];
+      for (const row of rows) if (await this.#names(row)) named.push(row.tgid);
       const ids = round === 0 ? [...this.#options.pids, ...named] : named;
       const missing = [...ids, ...descendants(rows, new Set([...inScope, ...ids]))].filter((tgid) => !inScope.has(tgid));
       if (missing.length === 0) return;
@@ -150,12 +150,15 @@ export class Scope {
     for (const tgid of await processIds()) this.#port.gateAdd(tgid, Gate.files);
   }
 
-  #names({ tgid, uid, cgroup }: ProcessRow): boolean {
+  async #names({ tgid, uid, cgroup }: ProcessRow): Promise<boolean> {
     const { uids = [], exes = [] } = this.#options;
     if (tgid === process.pid) return false;
     if (uids.includes(uid)) return true;
     if (cgroup !== undefined && this.#cgroups.some((place) => isBelow(cgroup, place))) return true;
-    return exes.some((exe) => isSameFile(exe, `/proc/${tgid}/exe`));
+    const run = exes.length === 0 ? undefined : await identify(`/proc/${tgid}/exe`);
+    if (run === undefined) return false;
+    for (const exe of exes) if (isSameFile(await identify(exe), run)) return true;
+    return false;
   }
 }
 
@@ -167,12 +170,6 @@ function isBelow(cgroup: string, { name }: CgroupPlace): boolean {
   return name === '/' || cgroup === name || cgroup.startsWith(`${name}/`);
 }
 
-function isSameFile(a: string, b: string): boolean {
-  try {
-    const [one, other] = [statSync(a, { bigint: true }), statSync(b, { bigint: true })];
-    return one.ino === other.ino && one.dev === other.dev;
-  } catch (error) {
-    if (isErrno(error)) return false;
-    throw error;
-  }
+function isSameFile(a: FileIdentity | undefined, b: FileIdentity): boolean {
+  return a !== undefined && fileKey(a) === fileKey(b);
 }
