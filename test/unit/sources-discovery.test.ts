@@ -107,23 +107,28 @@ test('a busy folder is left alone for a while, then looked at as a whole', async
 
 test('a file is expected where it was, but for the name of one folder above it', () => {
   const twins = new TwinFolders();
-  assert.deepEqual(twins.learn('/tmp/_MEI1/lib/libssl.so.3'), ['/tmp/_MEI1', '/tmp']);
+  assert.deepEqual(twins.learn('/tmp/_MEI1/lib/libssl.so.3'), { watch: ['/tmp/_MEI1', '/tmp'], leave: [] });
   assert.deepEqual(twins.expected('/tmp', '_MEI2'), ['/tmp/_MEI2/lib/libssl.so.3']);
   assert.deepEqual(twins.expected('/tmp/_MEI1', 'lib2'), ['/tmp/_MEI1/lib2/libssl.so.3']);
   assert.deepEqual(twins.expected('/nowhere', 'x'), []);
-  assert.deepEqual(twins.learn('/usr/bin/node'), []);
-  assert.deepEqual(twins.learn('/home/a/.nvm/versions/node/v22/bin/node').at(-1), '/home/a/.nvm/versions');
+  assert.deepEqual(twins.learn('/usr/bin/node').watch, []);
+  assert.equal(twins.learn('/home/a/.nvm/versions/node/v22/bin/node').watch.at(-1), '/home/a/.nvm/versions');
 });
 
-test('what is expected is bounded, for each folder and in all', () => {
+test('what is expected is bounded, for each folder and in all: what was learnt longest ago is forgotten', () => {
   const twins = new TwinFolders();
   for (let i = 0; i < 40; i += 1) twins.learn(`/tmp/x/n${i}`);
-  assert.equal(twins.expected('/tmp', 'y').length, 16);
-  assert.equal(twins.counters.twins_dropped, 24);
+  const expected = twins.expected('/tmp', 'y');
+  assert.deepEqual([expected.length, expected[0], expected.at(-1)], [16, '/tmp/y/n24', '/tmp/y/n39']);
+  assert.equal(twins.counters.twins_forgotten, 24);
   const wide = new TwinFolders();
-  for (let i = 0; i < 300; i += 1) wide.learn(`/srv/d${i}/e/n`);
-  assert.deepEqual(wide.expected('/srv/d299', 'e'), []);
-  assert.ok(wide.counters.twins_dropped > 0);
+  const left: string[] = [];
+  for (let i = 0; i < 300; i += 1) left.push(...wide.learn(`/srv/d${i}/e/n`).leave);
+  assert.deepEqual(wide.expected('/srv/d0', 'f'), []);
+  assert.deepEqual(wide.expected('/srv/d299', 'f'), ['/srv/d299/f/n']);
+  assert.deepEqual(wide.expected('/srv', 'new'), ['/srv/new/e/n']);
+  assert.equal(left.length, 45);
+  assert.equal(left[0], '/srv/d0');
 });
 
 test('a path that may come is looked at for a while, one that changed once', async () => {

@@ -2,12 +2,12 @@
 //
 // An agent that is a native program becomes a rule of the kernel once it was seen or is found installed: its next run is in scope before its
 // first system call. A script is in scope a moment after its exec, because only its arguments tell what it is.
-import { readlinkSync } from 'node:fs';
 import { open, readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { reasonOf } from '../../errors.js';
 import type { SourceStats } from '../../events/source.js';
 import { type AgentRegistry, isInterpreter } from './agents.js';
+import { programOf } from './candidates.js';
 import { homeDirectories } from './known-runtimes.js';
 import type { ScopeCell } from './native.js';
 import { readCommandLine } from './process-snapshot.js';
@@ -140,15 +140,6 @@ export class AgentWatch {
       return false;
     }
     return await this.#rules.addExe(path, CELL);
-  }
-}
-
-function programOf(tgid: number): string | undefined {
-  try {
-    return readlinkSync(`/proc/${tgid}/exe`).replace(/ \(deleted\)$/, '');
-  } catch (error) {
-    if (isErrno(error)) return undefined;
-    throw error;
   }
 }
 

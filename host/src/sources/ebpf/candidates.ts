@@ -24,15 +24,15 @@ export async function installedCandidates(): Promise<Candidate[]> {
 }
 
 /**
- * The program of one process. Nothing when it is gone, hidden or a kernel thread. Synchronous, because the kernel answers from
- * memory in a few microseconds and no file system is asked: a turn of the thread pool would cost twenty times as much per exec.
+ * The path of the program of one process, perhaps one inside its container. @returns undefined when it is gone, hidden or a kernel thread.
+ * Synchronous, because the kernel answers from memory in a few microseconds and no file system is asked: a turn of the thread pool would
+ * cost twenty times as much per exec.
  */
-export function programOf(tgid: number): Candidate[] {
-  const path = `/proc/${tgid}/exe`;
+export function programOf(tgid: number): string | undefined {
   try {
-    return [{ path, shown: readlinkSync(path).replace(/ \(deleted\)$/, ''), tgid }];
+    return readlinkSync(`/proc/${tgid}/exe`).replace(/ \(deleted\)$/, '');
   } catch (error) {
-    if (isErrno(error)) return [];
+    if (isErrno(error)) return undefined;
     throw error;
   }
 }

@@ -37,10 +37,13 @@ const DEFAULT_TIMES: DiscoveryTimes = { sweepMs: 120_000, unwatchedMs: 1_000, re
 const MAX_QUEUED = 4_096;
 /** Mappings of one process that are looked for by number; past it all its mappings are looked at. */
 const MAX_INODES = 64;
+/** Programs that a process executes one after the other before the first is looked at; past it only the last counts. */
+const MAX_PROGRAMS = 4;
 /** Looks that run side by side: a file of some 100 MB must not keep the others waiting. */
 const LANES = 4;
 const MAX_RECENT = 4_096;
-const REAP_PATIENCE = 10;
+const REAP_PATIENCE = 20;
+const REAP_PATIENCE_MS = 100;
 /** Entries missed in this time are made up for together. */
 const UNSURE_MS = 100;
 /** A file that changed this recently may not be whole yet. */
@@ -50,6 +53,8 @@ const GROWS_MS = 2_000;
 interface Queued {
   /** When it executed its program, ms since the epoch. */
   execAtMs: number | undefined;
+  /** Its programs, as they were called when it executed them. */
+  readonly programs: Set<string>;
   mapAtMs: number;
   /** inode -> device of the mappings told of. */
   readonly inodes: Map<bigint, bigint>;
@@ -84,6 +89,8 @@ export class Discovery implements ProcessWatcher {
   #sweep: NodeJS.Timeout | undefined;
   #reap: NodeJS.Timeout | undefined;
   #unwatchedTimer: NodeJS.Timeout | undefined;
+  /** Folders that hold a known file. */
+  readonly #homes = new Set<string>();
   readonly #unwatched = new Set<string>();
   readonly #unsure = new Set<string>();
   #unsureTimer: NodeJS.Timeout | undefined;
@@ -124,7 +131,16 @@ export class Discovery implements ProcessWatcher {
     if (this.#closed) return;
     this.#counters.execs += 1;
     const queued = this.#queued(tgid);
-    if (queued !== undefined) queued.execAtMs = atMs;
+    if (queued !== undefined) {
+      queued.execAtMs = atMs;
+      // Now, for it may be gone before its turn: then its file is looked at for its next run.
+      const program = programOf(tgid);
+      if (program !== undefined) {
+        queued.programs.delete(program);
+        if (queued.programs.size >= MAX_PROGRAMS) queued.programs.clear();
+        queued.programs.add(program);
+      }
+    }
     this.#drain();
   }
 
@@ -219,7 +235,7 @@ export class Discovery implements ProcessWatcher {
       this.#counters.dropped += 1;
       return undefined;
     }
-    const fresh: Queued = { execAtMs: undefined, mapAtMs: 0, inodes: new Map(), all: false };
+    const fresh: Queued = { execAtMs: undefined, programs: new Set(), mapAtMs: 0, inodes: new Map(), all: false };
     this.#queue.set(tgid, fresh);
     return fresh;
   }
@@ -241,8 +257,13 @@ export class Discovery implements ProcessWatcher {
     this.#lanes -= 1;
   }
 
-  async #lookAt(tgid: number, { execAtMs, mapAtMs, inodes, all }: Queued): Promise<void> {
-    if (execAtMs !== undefined) for (const candidate of programOf(tgid)) await this.#add(candidate, execAtMs);
+  async #lookAt(tgid: number, { execAtMs, programs, mapAtMs, inodes, all }: Queued): Promise<void> {
+    const last = [...programs].at(-1);
+    for (const shown of programs) {
+      // /proc leads to the last one only, and to that one as long as the process lives.
+      const outcome = shown === last ? await this.#add({ path: `/proc/${tgid}/exe`, shown, tgid }, execAtMs) : 'gone';
+      if (outcome === 'gone') await this.#add({ path: shown, shown, tgid }, execAtMs);
+    }
     for (const [inode, dev] of inodes) if (await this.#isRecent(`${dev}:${inode}`)) inodes.delete(inode);
     if (inodes.size === 0 && !all) return;
     const files = await mappedFiles(tgid);
@@ -270,7 +291,7 @@ export class Discovery implements ProcessWatcher {
 
   #unreachable(tgid: number, mapped: MappedFile): void {
     // Of a process that is gone nothing can be said.
-    if (programOf(tgid).length === 0) return;
+    if (programOf(tgid) === undefined) return;
     this.#table.report.looked({ path: mapped.path, shown: mapped.path, tgid }, 'unreachable', 'deleted, or in a mount that cannot be entered');
   }
 
@@ -311,17 +332,25 @@ export class Discovery implements ProcessWatcher {
   /** Watches where a file is and where its like will be. A file inside a container is left to the records: its image does not change. */
   async #watch({ path, shown }: Candidate): Promise<void> {
     const [here, opened] = [await identify(shown), await identify(path)];
-    if (here === undefined || here.inode !== opened?.inode || here.dev !== opened.dev) return;
+    if (here === undefined || opened === undefined || fileKey(here) !== fileKey(opened)) {
+      // Inside a container, or gone already.
+      this.#reapSoon(this.#times.reapMs);
+      return;
+    }
     const real = await realpath(shown);
     const folder = dirname(real);
-    if (!this.#folders.add(folder)) this.#lookOften(real);
-    for (const above of this.#twins.learn(real)) this.#folders.add(above);
+    if (this.#folders.add(folder)) this.#homes.add(folder);
+    else this.#lookOften(real);
+    const { watch, leave } = this.#twins.learn(real);
+    for (const above of leave) if (!this.#homes.has(above)) this.#folders.remove(above);
+    for (const above of watch) this.#folders.add(above);
     // It may have been replaced before the watch was there.
     this.#looks.expect(real, false);
   }
 
   #onEntry(folder: string, name: string): void {
-    this.#expect(folder, `${folder}/${name}`, false);
+    // Of a folder that is only watched for twins, entries themselves are of no interest: a busy /tmp is one.
+    if (this.#homes.has(folder)) this.#expect(folder, `${folder}/${name}`, false);
     for (const path of this.#twins.expected(folder, name)) this.#expect(folder, path, true);
     if (this.#table.targets().some(({ path }) => path === `${folder}/${name}`)) this.#reapSoon(this.#times.reapMs);
   }
@@ -333,6 +362,7 @@ export class Discovery implements ProcessWatcher {
   /** What is known to be in a folder is looked at directly, once for all that was missed in a moment. */
   #onUnsure(folder: string): void {
     this.#unsure.add(folder);
+    if (!this.#folders.has(folder)) this.#homes.delete(folder);
     if (this.#closed) return;
     this.#unsureTimer ??= setTimeout(() => {
       this.#unsureTimer = undefined;
@@ -374,7 +404,7 @@ export class Discovery implements ProcessWatcher {
     this.#reap = setTimeout(() => {
       this.#reap = undefined;
       if (!this.#looks.settled && patience > 0) {
-        this.#reapSoon(waitMs, patience - 1);
+        this.#reapSoon(Math.min(waitMs, REAP_PATIENCE_MS), patience - 1);
         return;
       }
       void this.#run(async () => {

@@ -67,6 +67,11 @@ export class FolderWatch {
   }
 
   /** Idempotent. */
+  remove(folder: string): void {
+    this.#forget(folder);
+  }
+
+  /** Idempotent. */
   close(): void {
     this.#closed = true;
     for (const pause of this.#pauses) clearTimeout(pause);

@@ -29,21 +29,26 @@ const TOO_WIDE: ReadonlySet<string> = new Set([
 
 export class TwinFolders {
   readonly #remainders = new Map<string, Set<string>>();
-  readonly counters = { twins_dropped: 0 };
+  readonly counters = { twins_forgotten: 0 };
 
-  /** Remembers a file. @param path absolute and without links. @returns the folders to watch, the nearest first. */
-  learn(path: string): string[] {
-    const folders: string[] = [];
+  /**
+   * Remembers a file. @param path absolute and without links.
+   * @returns the folders to watch, the nearest first, and those to leave because they were learnt longest ago.
+   */
+  learn(path: string): { watch: string[]; leave: string[] } {
+    const watch: string[] = [];
+    const leave: string[] = [];
     let folder = dirname(path);
     let remainder = basename(path);
     for (let level = 0; level < LEVELS; level += 1) {
       const above = dirname(folder);
       if (above === folder || TOO_WIDE.has(above)) break;
-      if (this.#remember(above, remainder)) folders.push(above);
+      leave.push(...this.#remember(above, remainder));
+      watch.push(above);
       remainder = join(basename(folder), remainder);
       folder = above;
     }
-    return folders;
+    return { watch, leave: leave.filter((one) => !watch.includes(one)) };
   }
 
   /** Paths at which known files would be, now that this folder has an entry of that name. */
@@ -51,15 +56,27 @@ export class TwinFolders {
     return [...(this.#remainders.get(folder) ?? [])].map((remainder) => join(folder, name, remainder));
   }
 
-  #remember(folder: string, remainder: string): boolean {
-    const known = this.#remainders.get(folder);
-    if (known?.has(remainder)) return true;
-    if (known === undefined ? this.#remainders.size >= MAX_FOLDERS : known.size >= MAX_REMAINDERS) {
-      this.counters.twins_dropped += 1;
-      return false;
-    }
-    if (known === undefined) this.#remainders.set(folder, new Set([remainder]));
-    else known.add(remainder);
-    return true;
+  /** @returns folders that are forgotten. */
+  #remember(folder: string, remainder: string): string[] {
+    const remainders = this.#remainders.get(folder) ?? new Set();
+    this.#remainders.delete(folder);
+    this.#remainders.set(folder, remainders);
+    remainders.delete(remainder);
+    remainders.add(remainder);
+    this.counters.twins_forgotten += forget(remainders, MAX_REMAINDERS).length;
+    const left = forget(this.#remainders, MAX_FOLDERS);
+    this.counters.twins_forgotten += left.length;
+    return left;
   }
+}
+
+/** Drops the oldest keys past a bound. @returns them. */
+function forget(from: Set<string> | Map<string, unknown>, most: number): string[] {
+  const dropped: string[] = [];
+  for (const key of from.keys()) {
+    if (from.size <= most) break;
+    from.delete(key);
+    dropped.push(key);
+  }
+  return dropped;
 }
