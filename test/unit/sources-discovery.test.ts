@@ -281,6 +281,16 @@ test('a file that was found before it was renamed into place keeps its probes', 
   await discovery.close();
 });
 
+test('a file that grew and was renamed before it was looked at again is known by its last name', async () => {
+  const path = library(join(folder(), 'libssl.so.3.new'));
+  const table = new AttachTable(new FakePort());
+  await table.add(candidate(path));
+  appendFileSync(path, 'more');
+  renameSync(path, path.slice(0, -4));
+  assert.equal(await table.add(candidate(path.slice(0, -4))), 'known');
+  assert.equal(table.targets()[0]?.path, path.slice(0, -4));
+});
+
 test('a file that is gone and that a process still has is kept until the process ends', async () => {
   const path = join(folder(), 'sleeper');
   copyFileSync('/bin/sleep', path);

@@ -145,14 +145,17 @@ export class AttachTable {
     this.#entries.set(fileKey(identity), { ...entry, target: { ...entry.target, path } });
   }
 
-  async #open({ path, shown }: Candidate): Promise<Added> {
-    const opened = await openRegular(path);
+  async #open(candidate: Candidate): Promise<Added> {
+    const opened = await openRegular(candidate.path);
     if ('refused' in opened) return { outcome: opened.refused, detail: opened.detail };
     const key = fileKey(opened.identity);
     try {
       while (this.#busy.has(key)) await this.#busy.get(key);
-      if (this.knows(opened.identity)) return { outcome: 'known', detail: '' };
-      const look = this.#addOpened(shown, opened);
+      if (this.knows(opened.identity)) {
+        this.#moved(opened.identity, candidate);
+        return { outcome: 'known', detail: '' };
+      }
+      const look = this.#addOpened(candidate, opened);
       // Whoever waits looks again for himself: what went wrong here is told to this caller alone.
       this.#busy.set(
         key,
@@ -164,19 +167,19 @@ export class AttachTable {
     }
   }
 
-  async #addOpened(shown: string, opened: OpenedFile): Promise<Added> {
+  async #addOpened(candidate: Candidate, opened: OpenedFile): Promise<Added> {
     const { handle, identity } = opened;
     const key = fileKey(identity);
     // A second file like one that was examined before is probed at once where its symbols are seen to stand; to read all of a file of some
     // 100 MB takes a moment in which its first bytes would go by.
     const like = this.#entries.has(key) ? undefined : await glance(handle, this.#hints);
-    const first = like === undefined ? undefined : this.#commit(shown, opened, { tls: like });
-    const last = this.#commit(shown, opened, await examine(handle, this.#hints));
+    const first = like === undefined ? undefined : this.#commit(candidate, opened, { tls: like });
+    const last = this.#commit(candidate, opened, await examine(handle, this.#hints));
     return first?.outcome === 'attached' && last.outcome === 'known' ? first : last;
   }
 
   /** Makes what is attached to a file what was found in it. */
-  #commit(shown: string, { handle, identity }: OpenedFile, examination: Examination): Added {
+  #commit(candidate: Candidate, { handle, identity }: OpenedFile, examination: Examination): Added {
     const key = fileKey(identity);
     const before = this.#entries.get(key);
     if ('refused' in examination) {
@@ -188,6 +191,7 @@ export class AttachTable {
     const places = tls.functions.map(({ probe, offset }) => `${probe.func} ${offset}`).join();
     if (before?.places === places) {
       this.#entries.set(key, { ...before, identity });
+      this.#moved(identity, candidate);
       return { outcome: 'known', detail: '' };
     }
     this.#forget(key);
@@ -197,7 +201,7 @@ export class AttachTable {
     // offset of one file put into another would be a breakpoint in the middle of an instruction.
     const id = ++this.#lastId;
     const { links, functions } = this.#attach(tls.functions, `/proc/self/fd/${handle.fd}`, id);
-    this.#remember({ identity, target: { id, ...describe(shown, identity, tls, functions) }, links, places });
+    this.#remember({ identity, target: { id, ...describe(candidate.shown, identity, tls, functions) }, links, places });
     return links.length > 0 ? { outcome: 'attached', detail: '' } : { outcome: 'failed', detail: functions.find((f) => f.detail)?.detail ?? '' };
   }
 
