@@ -68,6 +68,11 @@ class SensorWrap : public Napi::ObjectWrap<SensorWrap>, public BatchSink {
                            InstanceMethod<&SensorWrap::set_capture_all>("setCaptureAll"),
                            InstanceMethod<&SensorWrap::set_files_all>("setFilesAll"),
                            InstanceMethod<&SensorWrap::gate_add>("gateAdd"),
+                           InstanceMethod<&SensorWrap::sweep_files>("sweepFiles"),
+                           InstanceMethod<&SensorWrap::set_file_interim>("setFileInterim"),
+                           InstanceMethod<&SensorWrap::add_plain_port>("addPlainPort"),
+                           InstanceMethod<&SensorWrap::verdict>("verdict"),
+                           InstanceMethod<&SensorWrap::set_rate>("setRate"),
                            InstanceMethod<&SensorWrap::start>("start"),
                            InstanceMethod<&SensorWrap::credit>("credit"),
                            InstanceMethod<&SensorWrap::stats>("stats"),
@@ -101,6 +106,11 @@ class SensorWrap : public Napi::ObjectWrap<SensorWrap>, public BatchSink {
   Napi::Value set_capture_all(const Napi::CallbackInfo& info);
   Napi::Value set_files_all(const Napi::CallbackInfo& info);
   Napi::Value gate_add(const Napi::CallbackInfo& info);
+  Napi::Value sweep_files(const Napi::CallbackInfo& info);
+  Napi::Value set_file_interim(const Napi::CallbackInfo& info);
+  Napi::Value add_plain_port(const Napi::CallbackInfo& info);
+  Napi::Value verdict(const Napi::CallbackInfo& info);
+  Napi::Value set_rate(const Napi::CallbackInfo& info);
   Napi::Value start(const Napi::CallbackInfo& info);
   Napi::Value credit(const Napi::CallbackInfo& info);
   Napi::Value stats(const Napi::CallbackInfo& info);
@@ -243,6 +253,37 @@ Napi::Value SensorWrap::gate_add(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value SensorWrap::sweep_files(const Napi::CallbackInfo& info) {
+  if (Failure failure = sensor_.sweep_files()) throw_failure(info.Env(), failure);
+  return info.Env().Undefined();
+}
+
+Napi::Value SensorWrap::set_file_interim(const Napi::CallbackInfo& info) {
+  sensor_.set_file_interim(info[0].As<Napi::Number>().Uint32Value());
+  return info.Env().Undefined();
+}
+
+Napi::Value SensorWrap::add_plain_port(const Napi::CallbackInfo& info) {
+  Failure failure = sensor_.add_plain_port(static_cast<uint16_t>(info[0].As<Napi::Number>().Uint32Value()));
+  if (failure) throw_failure(info.Env(), failure);
+  return info.Env().Undefined();
+}
+
+Napi::Value SensorWrap::verdict(const Napi::CallbackInfo& info) {
+  bool exact = false;
+  ConnectionName name{};
+  name.tgid = info[0].As<Napi::Number>().Uint32Value();
+  name.ssl = info[1].As<Napi::BigInt>().Uint64Value(&exact);
+  name.generation = info[2].As<Napi::BigInt>().Uint64Value(&exact);
+  if (Failure failure = sensor_.set_verdict(name, info[3].As<Napi::Number>().Uint32Value())) throw_failure(info.Env(), failure);
+  return info.Env().Undefined();
+}
+
+Napi::Value SensorWrap::set_rate(const Napi::CallbackInfo& info) {
+  sensor_.set_rate(static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()));
+  return info.Env().Undefined();
+}
+
 // From here to on_finished() (or close()) the object and the event loop stay alive.
 Napi::Value SensorWrap::start(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
@@ -320,6 +361,16 @@ Napi::Value SensorWrap::stats(const Napi::CallbackInfo& info) {
   result.Set("ring", ring_stats(env));
   result.Set("batches", batch_stats(env));
   result.Set("links", number(env, sensor_.link_count()));
+  std::vector<Sensor::Shed> all = sensor_.shed();
+  Napi::Array shed = Napi::Array::New(env, all.size());
+  for (size_t i = 0; i < all.size(); i++) {
+    Napi::Object row = Napi::Object::New(env);
+    row.Set("tgid", number(env, all[i].tgid));
+    row.Set("calls", number(env, all[i].calls));
+    row.Set("bytes", number(env, all[i].bytes));
+    shed.Set(static_cast<uint32_t>(i), row);
+  }
+  result.Set("shed", shed);
   return result;
 }
 

@@ -20,6 +20,20 @@
 namespace oisp {
 namespace {
 
+// As bpf/lib/rate.h has them.
+struct RateKey {
+  uint64_t start_ns;
+  uint32_t tgid;
+  uint32_t reserved;
+};
+struct Rate {
+  uint64_t filled_ns;
+  int64_t left;
+  uint64_t shed_calls;
+  uint64_t shed_bytes;
+};
+constexpr size_t kShedTold = 8;
+
 constexpr size_t kDetachThreads = 32;
 constexpr uint32_t kPidMaxLimit = 4 << 20;  // PID_MAX_LIMIT of include/linux/threads.h
 
@@ -80,6 +94,7 @@ Failure Sensor::open_and_load(const std::string& object_path, uint32_t ring_byte
   if (Failure failure = map_control()) return failure;
   if (Failure failure = map_gates()) return failure;
   control_->capture_all = capture_all;
+  control_->file_interim_ms = OISP_FILE_INTERIM_S * 1000;
   control_->page_kb = static_cast<uint32_t>(sysconf(_SC_PAGESIZE) / 1024);
   identify_self();
   return attach_tracepoints();
@@ -311,8 +326,77 @@ void Sensor::set_files_all(bool all) {
   if (control_) control_->files_all = all;
 }
 
+void Sensor::set_file_interim(uint32_t ms) {
+  if (control_) control_->file_interim_ms = ms;
+}
+
 void Sensor::gate_add(uint32_t tgid, uint8_t bits) {
   if (gates_ && tgid < gates_size_) __atomic_fetch_or(gates_ + tgid, bits, __ATOMIC_RELAXED);
+}
+
+// The kernel has no timer for this on all supported versions: the program is called for one file after another, as a test run.
+Failure Sensor::sweep_files() {
+  bpf_map* map = nullptr;
+  if (Failure failure = find_map("open_files", &map)) return failure;
+  bpf_program* program = bpf_object__find_program_by_name(object_, "file_sweep");
+  if (!program) return fail(ENOENT, "program file_sweep");
+  uint32_t key[2];  // tgid and descriptor
+  std::vector<std::array<uint64_t, 2>> found;
+  const void* after = nullptr;
+  while (found.size() < bpf_map__max_entries(map) && !bpf_map_get_next_key(bpf_map__fd(map), after, key)) {
+    found.push_back({key[0], key[1]});
+    after = key;
+  }
+  for (std::array<uint64_t, 2>& context : found) {
+    LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = context.data(), .ctx_size_in = sizeof(context));
+    if (bpf_prog_test_run_opts(bpf_program__fd(program), &options)) return fail(errno, "sweep files");
+  }
+  return {};
+}
+
+Failure Sensor::add_plain_port(uint16_t port) {
+  bpf_map* map = nullptr;
+  if (Failure failure = find_map("plain_ports", &map)) return failure;
+  uint32_t index = port / 64;
+  uint64_t bits = 0;
+  if (bpf_map_lookup_elem(bpf_map__fd(map), &index, &bits)) return fail(errno, "plain port " + std::to_string(port));
+  bits |= uint64_t{1} << (port % 64);
+  if (bpf_map_update_elem(bpf_map__fd(map), &index, &bits, BPF_ANY)) return fail(errno, "plain port " + std::to_string(port));
+  return {};
+}
+
+Failure Sensor::set_verdict(const ConnectionName& name, uint32_t verdict) {
+  bpf_map* map = nullptr;
+  if (Failure failure = find_map("verdicts", &map)) return failure;
+  if (bpf_map__key_size(map) != sizeof(name)) return fail(EPROTO, "size of a verdict's key");
+  if (bpf_map_update_elem(bpf_map__fd(map), &name, &verdict, BPF_ANY)) return fail(errno, "verdict");
+  control_->verdicts = 1;
+  return {};
+}
+
+void Sensor::set_rate(uint64_t bytes) {
+  if (control_) control_->rate_bytes = bytes;
+}
+
+std::vector<Sensor::Shed> Sensor::shed() const {
+  bpf_map* map = nullptr;
+  if (!object_ || find_map("rates", &map)) return last_shed_;
+  RateKey key{}, next{};
+  Rate rate{};
+  if (bpf_map__key_size(map) != sizeof(key) || bpf_map__value_size(map) != sizeof(rate)) return {};
+  std::vector<Shed> all;
+  const RateKey* from = nullptr;
+  // An entry that goes away meanwhile starts the walk again: it ends all the same.
+  for (uint32_t i = 0; i < 2 * bpf_map__max_entries(map) && !bpf_map_get_next_key(bpf_map__fd(map), from, &next); i++) {
+    key = next;
+    from = &key;
+    if (bpf_map_lookup_elem(bpf_map__fd(map), &key, &rate) || !rate.shed_calls) continue;
+    bool known = std::any_of(all.begin(), all.end(), [&](const Shed& shed) { return shed.tgid == key.tgid; });
+    if (!known) all.push_back({key.tgid, rate.shed_calls, rate.shed_bytes});
+  }
+  std::sort(all.begin(), all.end(), [](const Shed& a, const Shed& b) { return a.bytes > b.bytes; });
+  if (all.size() > kShedTold) all.resize(kShedTold);
+  return all;
 }
 
 int Sensor::ring_fd() const {
@@ -334,6 +418,7 @@ void Sensor::close() {
   detach_all();
   if (closer_.joinable()) closer_.join();
   last_ledger_ = ledger();
+  last_shed_ = shed();
   if (control_page_) munmap(control_page_, control_page_size_);
   if (gates_) munmap(gates_, gates_size_);
   gates_ = nullptr;

@@ -33,6 +33,14 @@ struct StructLayout {
   std::vector<StructField> fields;
 };
 
+// As its records name a connection.
+struct ConnectionName {
+  uint64_t ssl;
+  uint64_t generation;
+  uint32_t tgid;
+  uint32_t reserved;
+};
+
 class Sensor {
  public:
   Sensor() = default;
@@ -65,8 +73,27 @@ class Sensor {
   void set_capture_all(bool all);
   // Whether file activity of processes without a scope cell is recorded.
   void set_files_all(bool all);
+  // Milliseconds after which a file that stays open is told of anew.
+  void set_file_interim(uint32_t ms);
   // Opens bits (enum oisp_gate) of a process's gate: which of its system calls are looked at.
   void gate_add(uint32_t tgid, uint8_t bits);
+  // Connections from or to this TCP port may carry unencrypted HTTP.
+  Failure add_plain_port(uint16_t port);
+  // What is to be done with a connection (enum oisp_verdict).
+  Failure set_verdict(const ConnectionName& name, uint32_t verdict);
+
+  // Payload bytes of a process that are copied in a second, below 2^34; 0: no limit.
+  void set_rate(uint64_t bytes);
+  struct Shed {
+    uint32_t tgid;
+    uint64_t calls;
+    uint64_t bytes;
+  };
+  // The processes of which most was left out because of their rate, the greatest first. What is told last stays known after close().
+  std::vector<Shed> shed() const;
+
+  // Has the kernel side tell of files that stay open and whose bytes have waited long enough.
+  Failure sweep_files();
 
   int ring_fd() const;
   oisp_control* control() const { return control_; }
@@ -103,6 +130,7 @@ class Sensor {
   std::vector<Probe> closing_;  // taken off and not yet closed
   bool closer_runs_ = false;
   std::thread closer_;  // ends when closing_ is empty
+  std::vector<Shed> last_shed_;
   std::array<oisp_ledger_cell, OISP_LEDGER_COUNT> last_ledger_{};  // what the ledger said when it was closed
 };
 

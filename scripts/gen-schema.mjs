@@ -99,7 +99,7 @@ function cHeader() {
   for (const e of enums) {
     out.push(`/* ${e.doc} */`, `enum oisp_${e.name} {`);
     for (const v of e.values) out.push(`\tOISP_${upper(e.name)}_${upper(v.name)} = ${v.value}, /* ${v.doc} */`);
-    if (e.name === 'ledger') out.push(`\tOISP_LEDGER_COUNT = ${e.values.length},`);
+    if (e.name === 'ledger') out.push(`\tOISP_LEDGER_COUNT = ${Math.max(...e.values.map((v) => v.value)) + 1},`);
     out.push('};', '');
   }
   for (const s of structs.values()) {

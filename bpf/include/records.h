@@ -23,9 +23,14 @@ typedef unsigned long long __oisp_u64;
 #define OISP_LAYOUT_VERSION 1
 #define OISP_TLS_CHUNK 16384 /* Payload bytes of one tls.data record at most. */
 #define OISP_TLS_CALL_CHUNKS 256 /* Chunks copied of one call at most: 4 MiB, the rest is truncated. */
+#define OISP_SHED_HEAD 1024 /* Bytes that are still copied of a call of a process over its rate. */
 #define OISP_PATH_AREA 1024 /* Bytes kept of exe and cwd. */
 #define OISP_CGROUP_AREA 512 /* Bytes kept of a cgroup path. */
 #define OISP_ARGS_AREA 4096 /* Bytes kept of the argument vector. */
+#define OISP_FILE_FDS 1024 /* Descriptors of a process whose files are followed: 0 to one less. */
+#define OISP_FILE_INTERIM_S 30 /* A file that stays open is told of anew after this long, s. */
+#define OISP_SCRIPT_AREA 512 /* Bytes kept of the name of a script. */
+#define OISP_INTERP_AREA 256 /* Bytes kept of the name of a script's interpreter. */
 #define OISP_COMM_LEN 16 /* TASK_COMM_LEN. */
 #define OISP_SCOPE_EXES 256 /* Executables that bring into scope at most, those of known agents included. */
 #define OISP_SCOPE_UIDS 64 /* Users that bring into scope at most. */
@@ -40,6 +45,10 @@ enum oisp_kind {
 	OISP_KIND_SYS_FORK = 5, /* A process (not a thread) was forked. */
 	OISP_KIND_SOCK_DATA = 6, /* One chunk of plaintext that a program received or sent on a socket; laid out like tls.data. */
 	OISP_KIND_SOCK_CLOSE = 7, /* A socket whose plaintext was captured is closed; laid out like tls.close. */
+	OISP_KIND_FILE_OPEN = 8, /* A regular file was opened for writing, or made. */
+	OISP_KIND_FILE_IO = 9, /* What a process read from and wrote to one open file, summed up. */
+	OISP_KIND_FILE_NAME = 10, /* A name was removed, changed or its file truncated. */
+	OISP_KIND_PIPE_DATA = 15, /* One chunk of JSON-RPC that a program wrote to, or read from, a pipe or Unix socket; laid out like tls.data. */
 	OISP_KIND_SYS_MAP = 18, /* A process mapped an executable file that no process had mapped before, as far as the kernel side remembers. */
 	OISP_KIND_SYS_PROC = 16, /* A process that was running before capture began, as /proc shows it. */
 	OISP_KIND_CONN_INFO = 17, /* What the host knows of a connection beside its bytes: the authority. */
@@ -64,6 +73,20 @@ enum oisp_tls_flag {
 	OISP_TLS_FLAG_LAST = 2, /* Last chunk of its call. */
 	OISP_TLS_FLAG_TRUNCATED = 4, /* The call was longer than the capture limit: bytes past the limit were not copied. */
 	OISP_TLS_FLAG_OPENED = 8, /* First call ever seen on this TLS object: offset 0 need not be the start of the connection. */
+	OISP_TLS_FLAG_RESUMED = 16, /* Bytes of this direction before this call were skipped by a verdict: a gap that is no loss. */
+	OISP_TLS_FLAG_SHED = 32, /* Last chunk of a call that was cut because the process was over its rate: the rest of the call was not copied. */
+};
+
+/* Bits of tls_close.flags. */
+enum oisp_close_flag {
+	OISP_CLOSE_FLAG_SKIPPED = 1, /* The connection was being skipped when it ended: what is missing at the end of its streams is no loss. */
+};
+
+/* What the kernel side does with a connection, as the host has said. */
+enum oisp_verdict {
+	OISP_VERDICT_NONE = 0, /* Copy it. */
+	OISP_VERDICT_SKIP_REQUESTS = 1, /* Skip it from its next request on, unless that is a POST. */
+	OISP_VERDICT_SKIP_ALL = 2, /* It speaks no HTTP: skip it from its next write on. */
 };
 
 /* Bits of sys_exec.flags: which area was cut at its limit or could not be read. */
@@ -72,6 +95,27 @@ enum oisp_path_flag {
 	OISP_PATH_FLAG_CWD_CUT = 2, /* cwd holds only the last components. */
 	OISP_PATH_FLAG_CGROUP_CUT = 4, /* cgroup holds only the last components. */
 	OISP_PATH_FLAG_ARGS_CUT = 8, /* args holds only the first bytes; args_total is the true length. */
+};
+
+/* What file.name tells. */
+enum oisp_file_op {
+	OISP_FILE_OP_DELETE = 1, /* unlink, unlinkat. */
+	OISP_FILE_OP_RMDIR = 2, /* rmdir, unlinkat with AT_REMOVEDIR. */
+	OISP_FILE_OP_RENAME = 3, /* rename, renameat, renameat2. */
+	OISP_FILE_OP_EXCHANGE = 4, /* renameat2 with RENAME_EXCHANGE. */
+	OISP_FILE_OP_TRUNCATE = 5, /* truncate; ftruncate counts to the open file. */
+};
+
+/* Bits of file_open.flags, file_io.flags and file_name.flags. */
+enum oisp_file_flag {
+	OISP_FILE_FLAG_PATH_CUT = 1, /* The path (of a name: its folder) holds only the last components. */
+	OISP_FILE_FLAG_PATH2_CUT = 2, /* The same of the second folder. */
+	OISP_FILE_FLAG_NAME_CUT = 4, /* A name as the program gave it was longer than its area, or could not be read. */
+	OISP_FILE_FLAG_CREATED = 8, /* This open made the file. */
+	OISP_FILE_FLAG_TRUNCATED = 16, /* The file was cut when it was opened, or later through this descriptor. */
+	OISP_FILE_FLAG_INTERIM = 32, /* The file is still open: more may follow. */
+	OISP_FILE_FLAG_CODE = 64, /* The file was mapped as code: what was read of it was read to load it. */
+	OISP_FILE_FLAG_JOINED = 128, /* The open was not seen: the descriptor was inherited, received, or is older than the sensor. */
 };
 
 /* How an HTTP message ended (http.end). */
@@ -131,7 +175,7 @@ enum oisp_scope_rule {
 
 /* Buckets of the kernel ledger: an array of struct ledger_cell. */
 enum oisp_ledger {
-	OISP_LEDGER_SEEN = 0, /* TLS calls that moved payload, in scope. */
+	OISP_LEDGER_SEEN = 0, /* Calls that moved payload through a connection that is captured, in scope. */
 	OISP_LEDGER_EMITTED = 1, /* tls.data records put into the ring, and their payload bytes. */
 	OISP_LEDGER_TRUNCATED = 2, /* Calls longer than the capture limit, and the bytes past it. */
 	OISP_LEDGER_RING_FULL = 3, /* tls.data records lost because the ring buffer was full, and their bytes. */
@@ -146,8 +190,14 @@ enum oisp_ledger {
 	OISP_LEDGER_CLOSE_RING_FULL = 12, /* tls.close records lost because the ring buffer was full. */
 	OISP_LEDGER_SCOPE_FULL = 13, /* Processes that could not be added to the scope map. */
 	OISP_LEDGER_FOREIGN_ABI = 14, /* System calls of 32-bit programs, which are not looked at. */
-	OISP_LEDGER_CGROUP_DEEP = 15, /* Processes whose cgroup has more levels than are compared with the rules of scope. */
-	OISP_LEDGER_COUNT = 16,
+	OISP_LEDGER_SKIPPED = 15, /* Calls on connections that carry no AI traffic, as the host has said or their first bytes show, and their bytes. */
+	OISP_LEDGER_FILE_FULL = 16, /* Calls on files that could not be followed: the map was full, or the descriptor too high. */
+	OISP_LEDGER_PASSED_BY = 17, /* Times that bytes went through a captured socket by no call that is looked at (sendfile, splice, io_uring), and those bytes. */
+	OISP_LEDGER_PIPE_OTHER = 18, /* Pipes and Unix sockets of processes in file scope whose first bytes are no JSON-RPC: nothing of them is seen. */
+	OISP_LEDGER_SHED = 19, /* Calls of processes over their rate of which only the first bytes were copied, and the bytes that were not. */
+	OISP_LEDGER_SOCK_OTHER = 20, /* Sockets of processes in file scope whose first bytes are no HTTP: nothing of them is seen. */
+	OISP_LEDGER_CGROUP_DEEP = 21, /* Processes whose cgroup has more levels than are compared with the rules of scope. */
+	OISP_LEDGER_COUNT = 22,
 };
 
 /* Where a record was taken: the probed function or tracepoint. */
@@ -164,6 +214,7 @@ enum oisp_probe_func {
 	OISP_PROBE_FUNC_PROCESS_EXIT = 65, /* The tracepoint sched_process_exit. */
 	OISP_PROBE_FUNC_PROCESS_FORK = 66, /* The tracepoint sched_process_fork. */
 	OISP_PROBE_FUNC_SYS_EXIT = 67, /* The tracepoint sys_exit. */
+	OISP_PROBE_FUNC_SOCK_PLAIN_STATE = 80, /* The tracepoint inet_sock_set_state. */
 };
 
 /* Begins every kernel record. */
@@ -210,10 +261,10 @@ _Static_assert(__builtin_offsetof(struct oisp_peer, remote_port) == 6, "oisp_pee
 _Static_assert(__builtin_offsetof(struct oisp_peer, local_addr) == 8, "oisp_peer.local_addr");
 _Static_assert(__builtin_offsetof(struct oisp_peer, remote_addr) == 24, "oisp_peer.remote_addr");
 
-/* kinds tls.data and sock.data; len payload bytes follow. */
+/* kinds tls.data, sock.data and pipe.data; len payload bytes follow. */
 struct oisp_tls_data {
 	struct oisp_rec_header header;
-	__oisp_u64 ssl; /* Address of the TLS object, or of the socket (sock.data). */
+	__oisp_u64 ssl; /* Address of the TLS object, of the socket (sock.data), or inode number of the end that is written to (pipe.data). */
 	__oisp_u64 generation; /* When this use of the address began (ns); tgid, ssl and generation name the connection. */
 	__oisp_u64 offset; /* Position of the first payload byte in its stream (one stream per direction). */
 	__oisp_u32 call_len; /* True payload length of the whole call. */
@@ -223,7 +274,7 @@ struct oisp_tls_data {
 	__oisp_u8 func; /* enum probe_func: which function moved the bytes. */
 	__oisp_u8 flags; /* enum tls_flag */
 	__oisp_u8 reserved; /* 0 */
-	__oisp_u32 target; /* Number that the host gave the probed file; 0: not known. */
+	__oisp_u32 target; /* Number that the host gave the probed file, 0: not known; of pipe.data the file descriptor. */
 	__oisp_u32 reserved2; /* 0 */
 	struct oisp_peer peer;
 };
@@ -251,7 +302,7 @@ struct oisp_tls_close {
 	__oisp_u64 read_bytes; /* Length of the read stream: what is past the last record seen was lost. */
 	__oisp_u64 write_bytes; /* Length of the write stream. */
 	__oisp_u32 func; /* enum probe_func */
-	__oisp_u32 reserved; /* 0 */
+	__oisp_u32 flags; /* enum close_flag */
 };
 _Static_assert(sizeof(struct oisp_tls_close) == 96, "oisp_tls_close size");
 _Static_assert(__builtin_offsetof(struct oisp_tls_close, header) == 0, "oisp_tls_close.header");
@@ -260,7 +311,7 @@ _Static_assert(__builtin_offsetof(struct oisp_tls_close, generation) == 64, "ois
 _Static_assert(__builtin_offsetof(struct oisp_tls_close, read_bytes) == 72, "oisp_tls_close.read_bytes");
 _Static_assert(__builtin_offsetof(struct oisp_tls_close, write_bytes) == 80, "oisp_tls_close.write_bytes");
 _Static_assert(__builtin_offsetof(struct oisp_tls_close, func) == 88, "oisp_tls_close.func");
-_Static_assert(__builtin_offsetof(struct oisp_tls_close, reserved) == 92, "oisp_tls_close.reserved");
+_Static_assert(__builtin_offsetof(struct oisp_tls_close, flags) == 92, "oisp_tls_close.flags");
 
 /* kind sys.exec. Paths are components from leaf to root, each ended by a NUL, joined by the decoder. */
 struct oisp_sys_exec {
@@ -273,13 +324,19 @@ struct oisp_sys_exec {
 	__oisp_u32 cgroup_len; /* Bytes used of cgroup. */
 	__oisp_u32 args_len; /* Bytes used of args. */
 	__oisp_u32 args_total; /* True length of the argument vector, NULs included. */
-	__oisp_u32 reserved; /* 0 */
+	__oisp_u32 pid_ns; /* Inode number of the pid namespace; 0: could not be read. */
+	__oisp_u32 mnt_ns; /* Of the mount namespace. */
+	__oisp_u32 net_ns; /* Of the network namespace. */
+	__oisp_u32 script_len; /* Bytes used of script; 0: the program is no script. */
+	__oisp_u32 interp_len; /* Bytes used of interp. */
 	char exe[1024];
 	char cwd[1024];
 	char cgroup[512]; /* Path in the unified hierarchy. */
+	char script[512]; /* Name of the script as execve was given it. */
+	char interp[256]; /* Name of the interpreter, as the script's first line gives it. */
 	char args[4096]; /* NUL separated, as in the process's memory. */
 };
-_Static_assert(sizeof(struct oisp_sys_exec) == 6752, "oisp_sys_exec size");
+_Static_assert(sizeof(struct oisp_sys_exec) == 7536, "oisp_sys_exec size");
 _Static_assert(__builtin_offsetof(struct oisp_sys_exec, header) == 0, "oisp_sys_exec.header");
 _Static_assert(__builtin_offsetof(struct oisp_sys_exec, parent_start_ns) == 56, "oisp_sys_exec.parent_start_ns");
 _Static_assert(__builtin_offsetof(struct oisp_sys_exec, ppid) == 64, "oisp_sys_exec.ppid");
@@ -289,11 +346,17 @@ _Static_assert(__builtin_offsetof(struct oisp_sys_exec, cwd_len) == 76, "oisp_sy
 _Static_assert(__builtin_offsetof(struct oisp_sys_exec, cgroup_len) == 80, "oisp_sys_exec.cgroup_len");
 _Static_assert(__builtin_offsetof(struct oisp_sys_exec, args_len) == 84, "oisp_sys_exec.args_len");
 _Static_assert(__builtin_offsetof(struct oisp_sys_exec, args_total) == 88, "oisp_sys_exec.args_total");
-_Static_assert(__builtin_offsetof(struct oisp_sys_exec, reserved) == 92, "oisp_sys_exec.reserved");
-_Static_assert(__builtin_offsetof(struct oisp_sys_exec, exe) == 96, "oisp_sys_exec.exe");
-_Static_assert(__builtin_offsetof(struct oisp_sys_exec, cwd) == 1120, "oisp_sys_exec.cwd");
-_Static_assert(__builtin_offsetof(struct oisp_sys_exec, cgroup) == 2144, "oisp_sys_exec.cgroup");
-_Static_assert(__builtin_offsetof(struct oisp_sys_exec, args) == 2656, "oisp_sys_exec.args");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, pid_ns) == 92, "oisp_sys_exec.pid_ns");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, mnt_ns) == 96, "oisp_sys_exec.mnt_ns");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, net_ns) == 100, "oisp_sys_exec.net_ns");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, script_len) == 104, "oisp_sys_exec.script_len");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, interp_len) == 108, "oisp_sys_exec.interp_len");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, exe) == 112, "oisp_sys_exec.exe");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, cwd) == 1136, "oisp_sys_exec.cwd");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, cgroup) == 2160, "oisp_sys_exec.cgroup");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, script) == 2672, "oisp_sys_exec.script");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, interp) == 3184, "oisp_sys_exec.interp");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, args) == 3440, "oisp_sys_exec.args");
 
 /* kind sys.exit. */
 struct oisp_sys_exit {
@@ -324,6 +387,89 @@ _Static_assert(__builtin_offsetof(struct oisp_sys_fork, header) == 0, "oisp_sys_
 _Static_assert(__builtin_offsetof(struct oisp_sys_fork, child_start_ns) == 56, "oisp_sys_fork.child_start_ns");
 _Static_assert(__builtin_offsetof(struct oisp_sys_fork, child_tgid) == 64, "oisp_sys_fork.child_tgid");
 _Static_assert(__builtin_offsetof(struct oisp_sys_fork, reserved) == 68, "oisp_sys_fork.reserved");
+
+/* kind file.open. The path is components from leaf to root, each ended by a NUL. */
+struct oisp_file_open {
+	struct oisp_rec_header header;
+	__oisp_u64 inode;
+	__oisp_u64 size; /* Of the file, after it was opened. */
+	__oisp_u32 fd;
+	__oisp_u32 open_flags; /* As open(2) was given them. */
+	__oisp_u32 mode; /* st_mode of the file. */
+	__oisp_u32 flags; /* enum file_flag */
+	__oisp_u32 path_len; /* Bytes used of path. */
+	__oisp_u32 reserved; /* 0 */
+	char path[1024];
+};
+_Static_assert(sizeof(struct oisp_file_open) == 1120, "oisp_file_open size");
+_Static_assert(__builtin_offsetof(struct oisp_file_open, header) == 0, "oisp_file_open.header");
+_Static_assert(__builtin_offsetof(struct oisp_file_open, inode) == 56, "oisp_file_open.inode");
+_Static_assert(__builtin_offsetof(struct oisp_file_open, size) == 64, "oisp_file_open.size");
+_Static_assert(__builtin_offsetof(struct oisp_file_open, fd) == 72, "oisp_file_open.fd");
+_Static_assert(__builtin_offsetof(struct oisp_file_open, open_flags) == 76, "oisp_file_open.open_flags");
+_Static_assert(__builtin_offsetof(struct oisp_file_open, mode) == 80, "oisp_file_open.mode");
+_Static_assert(__builtin_offsetof(struct oisp_file_open, flags) == 84, "oisp_file_open.flags");
+_Static_assert(__builtin_offsetof(struct oisp_file_open, path_len) == 88, "oisp_file_open.path_len");
+_Static_assert(__builtin_offsetof(struct oisp_file_open, reserved) == 92, "oisp_file_open.reserved");
+_Static_assert(__builtin_offsetof(struct oisp_file_open, path) == 96, "oisp_file_open.path");
+
+/* kind file.io; the header tells who moved the last bytes, and when this was summed up. */
+struct oisp_file_io {
+	struct oisp_rec_header header;
+	__oisp_u64 opened_ns; /* When the file was opened, or first seen. */
+	__oisp_u64 inode;
+	__oisp_u64 size; /* Of the file, at the last bytes. */
+	__oisp_u64 read_bytes;
+	__oisp_u64 write_bytes;
+	__oisp_u64 read_offset; /* Lowest position that was read. */
+	__oisp_u64 write_offset; /* Lowest position that was written. */
+	__oisp_u32 fd;
+	__oisp_u32 flags; /* enum file_flag */
+	__oisp_u32 mode; /* st_mode of the file. */
+	__oisp_u32 path_len; /* Bytes used of path. */
+	char path[1024];
+};
+_Static_assert(sizeof(struct oisp_file_io) == 1152, "oisp_file_io size");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, header) == 0, "oisp_file_io.header");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, opened_ns) == 56, "oisp_file_io.opened_ns");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, inode) == 64, "oisp_file_io.inode");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, size) == 72, "oisp_file_io.size");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, read_bytes) == 80, "oisp_file_io.read_bytes");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, write_bytes) == 88, "oisp_file_io.write_bytes");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, read_offset) == 96, "oisp_file_io.read_offset");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, write_offset) == 104, "oisp_file_io.write_offset");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, fd) == 112, "oisp_file_io.fd");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, flags) == 116, "oisp_file_io.flags");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, mode) == 120, "oisp_file_io.mode");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, path_len) == 124, "oisp_file_io.path_len");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, path) == 128, "oisp_file_io.path");
+
+/* kind file.name. A folder is components from leaf to root (of the current directory, or of the one that the call was given); a name is as the program gave it, relative to its folder unless it begins with a slash. */
+struct oisp_file_name {
+	struct oisp_rec_header header;
+	__oisp_u32 op; /* enum file_op */
+	__oisp_u32 flags; /* enum file_flag */
+	__oisp_u32 folder_len;
+	__oisp_u32 folder2_len;
+	__oisp_u32 name_len; /* Without a NUL. */
+	__oisp_u32 name2_len; /* 0 where there is one name only. */
+	char folder[1024];
+	char folder2[1024];
+	char name[1024];
+	char name2[1024];
+};
+_Static_assert(sizeof(struct oisp_file_name) == 4176, "oisp_file_name size");
+_Static_assert(__builtin_offsetof(struct oisp_file_name, header) == 0, "oisp_file_name.header");
+_Static_assert(__builtin_offsetof(struct oisp_file_name, op) == 56, "oisp_file_name.op");
+_Static_assert(__builtin_offsetof(struct oisp_file_name, flags) == 60, "oisp_file_name.flags");
+_Static_assert(__builtin_offsetof(struct oisp_file_name, folder_len) == 64, "oisp_file_name.folder_len");
+_Static_assert(__builtin_offsetof(struct oisp_file_name, folder2_len) == 68, "oisp_file_name.folder2_len");
+_Static_assert(__builtin_offsetof(struct oisp_file_name, name_len) == 72, "oisp_file_name.name_len");
+_Static_assert(__builtin_offsetof(struct oisp_file_name, name2_len) == 76, "oisp_file_name.name2_len");
+_Static_assert(__builtin_offsetof(struct oisp_file_name, folder) == 80, "oisp_file_name.folder");
+_Static_assert(__builtin_offsetof(struct oisp_file_name, folder2) == 1104, "oisp_file_name.folder2");
+_Static_assert(__builtin_offsetof(struct oisp_file_name, name) == 2128, "oisp_file_name.name");
+_Static_assert(__builtin_offsetof(struct oisp_file_name, name2) == 3152, "oisp_file_name.name2");
 
 /* kind sys.map. */
 struct oisp_sys_map {

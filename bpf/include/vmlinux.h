@@ -110,6 +110,7 @@ struct super_block {
 
 struct inode {
 	u16 i_mode;
+	long long i_size;
 	struct super_block *i_sb;
 	unsigned long i_ino;
 };
@@ -118,6 +119,7 @@ struct file {
 	struct path f_path;
 	struct inode *f_inode;
 	unsigned int f_flags;
+	unsigned int f_mode;
 	long long f_pos;
 	void *private_data;
 };
@@ -154,10 +156,23 @@ struct sock {
 	u16 sk_protocol;
 	u16 sk_type;
 	int sk_err;
+	u8 sk_shutdown;
+	struct socket *sk_socket;
+};
+
+struct tcp_sock {
+	u32 rcv_nxt;
+	u32 copied_seq;
+	u32 write_seq;
+};
+
+struct unix_sock {
+	struct sock *peer;
 };
 
 struct socket {
 	short type;
+	struct file *file;
 	struct sock *sk;
 };
 
@@ -167,6 +182,33 @@ typedef struct {
 
 struct cred {
 	kuid_t uid;
+};
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct mnt_namespace {
+	struct ns_common ns;
+};
+
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+struct nsproxy {
+	struct mnt_namespace *mnt_ns;
+	struct pid_namespace *pid_ns_for_children;
+	struct net *net_ns;
+};
+
+struct linux_binprm {
+	const char *filename;
+	const char *interp;
 };
 
 struct fs_struct {
@@ -230,6 +272,7 @@ struct task_struct {
 	char comm[16];
 	struct fs_struct *fs;
 	struct files_struct *files;
+	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
 	u64 self_exec_id;
 	struct css_set *cgroups;

@@ -27,8 +27,20 @@ struct call_frame {
 	u32 told; /* A call inside this one has told its bytes. */
 };
 
+/* How far the copying of a call of several buffers has come. */
+struct call_pieces {
+	u64 from; /* Of the buffer at hand. */
+	u64 left;
+	u64 done; /* Bytes of the call. */
+	u64 limit; /* To be copied. */
+	u64 kept; /* Within the rate of the process. */
+	u64 moved;
+	u64 next; /* Number of the next buffer. */
+};
+
 struct call_stack {
 	struct call_frame slots[CALL_SLOTS];
+	struct call_pieces pieces;
 	struct oisp_tls_data head; /* Of the records of the call that is being told: scratch memory that no other thread has. */
 };
 
@@ -85,6 +97,19 @@ static __always_inline struct call_stack *current_calls(void)
 {
 	u64 id = bpf_get_current_pid_tgid();
 
+	return bpf_map_lookup_elem(&call_stacks, &id);
+}
+
+/* For a program that tells bytes of no probed call: the thread's scratch memory, made when there is none. calls_trim() gives it back. */
+static __always_inline struct call_stack *calls_make(void)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	struct call_stack *stack = bpf_map_lookup_elem(&call_stacks, &id);
+
+	if (stack)
+		return stack;
+	if (bpf_map_update_elem(&call_stacks, &id, (const void *)&no_calls, BPF_NOEXIST))
+		return 0;
 	return bpf_map_lookup_elem(&call_stacks, &id);
 }
 

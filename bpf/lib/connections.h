@@ -16,6 +16,8 @@ struct conn_state {
 	u64 read_bytes;
 	u64 write_bytes;
 	u64 announced; /* A record with the flag `opened` is in the ring. */
+	u32 skipping; /* A verdict is in force. */
+	u32 resumed; /* Bit per direction: bytes were skipped, and no record with the flag `resumed` is in the ring. */
 };
 
 /* A connection that was evicted comes back as a new generation, flagged opened: its streams never go back silently. */
@@ -25,6 +27,13 @@ struct {
 	__type(key, struct conn_key);
 	__type(value, struct conn_state);
 } connections SEC(".maps");
+
+/* The first record of the call is in the ring: what it told of its stream need not be told again. */
+static __always_inline void conn_told(struct conn_state *conn, u32 direction)
+{
+	conn->announced = 1;
+	conn->resumed &= ~(1 << (direction & 1));
+}
 
 static __always_inline void conn_key_of(struct conn_key *key, u64 ssl)
 {

@@ -103,8 +103,8 @@ static __always_inline bool io_take_message(struct socket_io *io, u64 address)
 	return io_take_vector(io, message.iov, message.iov_len);
 }
 
-/* Fills io from a call on a socket that moved something. False when it is no such call, or its memory cannot be read. */
-static __always_inline bool socket_io_of(u64 *ctx, struct file *file, struct socket_io *io)
+/* Fills io, but for the socket, from a call that moved something. False when it is no such call, or its memory cannot be read. */
+static __always_inline bool call_io_of(u64 *ctx, struct socket_io *io)
 {
 	struct pt_regs *regs = sys_regs(ctx);
 	u64 number = sys_number(regs);
@@ -112,8 +112,6 @@ static __always_inline bool socket_io_of(u64 *ctx, struct file *file, struct soc
 	__builtin_memset(io, 0, sizeof(*io));
 	io->shape = io_shape_of(number, &io->direction);
 	io->bytes = sys_result(ctx);
-	io->sk = sock_of_file(file);
-	io->inode = BPF_CORE_READ(file, f_inode, i_ino);
 	switch (io->shape) {
 	case IO_BUFFER:
 		io->buf = sys_arg1(regs);
@@ -131,4 +129,14 @@ static __always_inline bool socket_io_of(u64 *ctx, struct file *file, struct soc
 	default:
 		return false;
 	}
+}
+
+/* The same of a call on a socket. */
+static __always_inline bool socket_io_of(u64 *ctx, struct file *file, struct socket_io *io)
+{
+	if (!call_io_of(ctx, io))
+		return false;
+	io->sk = sock_of_file(file);
+	io->inode = BPF_CORE_READ(file, f_inode, i_ino);
+	return true;
 }

@@ -4,6 +4,7 @@
 #include "call_frames.h"
 #include "cgroup.h"
 #include "ledger.h"
+#include "open_files.h"
 #include "paths.h"
 #include "ring.h"
 #include "scope.h"
@@ -43,6 +44,32 @@ static __always_inline void put_paths(struct oisp_sys_exec *rec, struct task_str
 		rec->flags |= OISP_PATH_FLAG_CGROUP_CUT;
 }
 
+static __always_inline void put_namespaces(struct oisp_sys_exec *rec, struct task_struct *task)
+{
+	struct nsproxy *spaces = BPF_CORE_READ(task, nsproxy);
+
+	rec->pid_ns = BPF_CORE_READ(spaces, pid_ns_for_children, ns.inum);
+	rec->mnt_ns = BPF_CORE_READ(spaces, mnt_ns, ns.inum);
+	rec->net_ns = BPF_CORE_READ(spaces, net_ns, ns.inum);
+}
+
+/* The kernel gives a script an interpreter of its own name; a binary has its own name there. */
+static __always_inline void put_script(struct oisp_sys_exec *rec, struct linux_binprm *bprm)
+{
+	const char *script = BPF_CORE_READ(bprm, filename);
+	const char *interp = BPF_CORE_READ(bprm, interp);
+	long got;
+
+	rec->script_len = 0;
+	rec->interp_len = 0;
+	if (script == interp)
+		return;
+	got = bpf_probe_read_kernel_str(rec->script, OISP_SCRIPT_AREA, script);
+	rec->script_len = got > 0 ? got - 1 : 0;
+	got = bpf_probe_read_kernel_str(rec->interp, OISP_INTERP_AREA, interp);
+	rec->interp_len = got > 0 ? got - 1 : 0;
+}
+
 SEC("tp_btf/sched_process_exec") int process_exec(u64 *ctx)
 {
 	struct task_struct *task = current_task();
@@ -50,6 +77,8 @@ SEC("tp_btf/sched_process_exec") int process_exec(u64 *ctx)
 	struct oisp_sys_exec *rec;
 
 	calls_forget();
+	/* Descriptors that were to close at an exec are closed by now. */
+	files_end(current_tgid(), 0, OISP_FILE_FDS, true);
 	scope_by_rules(task);
 	if (scope_of(current_tgid()) != SCOPE_IN)
 		return 0;
@@ -62,8 +91,9 @@ SEC("tp_btf/sched_process_exec") int process_exec(u64 *ctx)
 	rec->parent_start_ns = BPF_CORE_READ(task, real_parent, group_leader, start_boottime);
 	rec->ppid = BPF_CORE_READ(task, real_parent, tgid);
 	rec->flags = 0;
-	rec->reserved = 0;
+	put_namespaces(rec, task);
 	put_paths(rec, task, mm);
+	put_script(rec, (struct linux_binprm *)ctx[2]);
 	put_args(rec, mm);
 	/* args is the last area: what it does not use is not part of the record. */
 	rec->header.size = __builtin_offsetof(struct oisp_sys_exec, args) + rec->args_len;

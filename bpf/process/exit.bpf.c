@@ -5,6 +5,7 @@
 #include "cpu_time.h"
 #include "gates.h"
 #include "ledger.h"
+#include "open_files.h"
 #include "ring.h"
 #include "scope.h"
 #include "task.h"
@@ -71,6 +72,9 @@ SEC("tp_btf/sched_process_exit") int process_exit(u64 *ctx)
 		return 0;
 	if (ended_before(task, tgid))
 		return 0;
+	/* What it still had open comes before its end. */
+	files_end(tgid, 0, OISP_FILE_FDS, false);
+	files_forget(tgid);
 	if (scope_of(tgid) == SCOPE_IN)
 		put_exit(task);
 	scope_forget(tgid);

@@ -3,6 +3,7 @@
 #include "base.h"
 #include "ledger.h"
 #include "open_file.h"
+#include "open_files.h"
 #include "ring.h"
 #include "scope.h"
 #include "syscall.h"
@@ -43,6 +44,7 @@ SEC("tp_btf/sys_exit") int sys_map(u64 *ctx)
 	file = file_of_fd(sys_arg4(regs));
 	if (!file || file_kind_of(file) != OISP_FILE_KIND_REGULAR)
 		return 0;
+	file_is_code(sys_arg4(regs), file);
 	inode = BPF_CORE_READ(file, f_inode);
 	key.dev = device_of(inode);
 	key.inode = BPF_CORE_READ(inode, i_ino);

@@ -10,6 +10,7 @@
 #include "scope.h"
 #include "target.h"
 #include "task.h"
+#include "verdicts.h"
 
 static __always_inline void data_entry(struct pt_regs *ctx, u32 func, u64 moved_ptr)
 {
@@ -79,9 +80,11 @@ static __always_inline void tell_call(struct pt_regs *ctx, struct oisp_tls_data 
 		head->offset = conn->write_bytes;
 		conn->write_bytes += moved;
 	}
+	if (verdict_skips(conn, head, frame->buf, moved, direction == OISP_DIRECTION_WRITE))
+		return;
 	put_call(frame->buf, moved);
 	if (!head->flags)
-		conn->announced = 1;
+		conn_told(conn, direction);
 }
 
 /* A call in scope that succeeded and has no frame: out of scope at its entry is the common reason, the rest is a loss. */
@@ -149,7 +152,7 @@ static __always_inline void close_entry(struct pt_regs *ctx, u32 func)
 		rec->read_bytes = conn->read_bytes;
 		rec->write_bytes = conn->write_bytes;
 		rec->func = func;
-		rec->reserved = 0;
+		rec->flags = conn->skipping ? OISP_CLOSE_FLAG_SKIPPED : 0;
 		ledger_add(OISP_LEDGER_CLOSE_EMITTED, 0);
 		bpf_ringbuf_submit(rec, ring_wake_flags());
 	}

@@ -5,12 +5,22 @@
 export const TLS_CHUNK: u32 = 16384;
 /** Chunks copied of one call at most: 4 MiB, the rest is truncated. */
 export const TLS_CALL_CHUNKS: u32 = 256;
+/** Bytes that are still copied of a call of a process over its rate. */
+export const SHED_HEAD: u32 = 1024;
 /** Bytes kept of exe and cwd. */
 export const PATH_AREA: u32 = 1024;
 /** Bytes kept of a cgroup path. */
 export const CGROUP_AREA: u32 = 512;
 /** Bytes kept of the argument vector. */
 export const ARGS_AREA: u32 = 4096;
+/** Descriptors of a process whose files are followed: 0 to one less. */
+export const FILE_FDS: u32 = 1024;
+/** A file that stays open is told of anew after this long, s. */
+export const FILE_INTERIM_S: u32 = 30;
+/** Bytes kept of the name of a script. */
+export const SCRIPT_AREA: u32 = 512;
+/** Bytes kept of the name of a script's interpreter. */
+export const INTERP_AREA: u32 = 256;
 /** TASK_COMM_LEN. */
 export const COMM_LEN: u32 = 16;
 /** Executables that bring into scope at most, those of known agents included. */
@@ -36,6 +46,14 @@ export namespace Kind {
   export const SOCK_DATA: u32 = 6;
   /** A socket whose plaintext was captured is closed; laid out like tls.close. */
   export const SOCK_CLOSE: u32 = 7;
+  /** A regular file was opened for writing, or made. */
+  export const FILE_OPEN: u32 = 8;
+  /** What a process read from and wrote to one open file, summed up. */
+  export const FILE_IO: u32 = 9;
+  /** A name was removed, changed or its file truncated. */
+  export const FILE_NAME: u32 = 10;
+  /** One chunk of JSON-RPC that a program wrote to, or read from, a pipe or Unix socket; laid out like tls.data. */
+  export const PIPE_DATA: u32 = 15;
   /** A process mapped an executable file that no process had mapped before, as far as the kernel side remembers. */
   export const SYS_MAP: u32 = 18;
   /** A process that was running before capture began, as /proc shows it. */
@@ -76,6 +94,26 @@ export namespace TlsFlag {
   export const TRUNCATED: u32 = 4;
   /** First call ever seen on this TLS object: offset 0 need not be the start of the connection. */
   export const OPENED: u32 = 8;
+  /** Bytes of this direction before this call were skipped by a verdict: a gap that is no loss. */
+  export const RESUMED: u32 = 16;
+  /** Last chunk of a call that was cut because the process was over its rate: the rest of the call was not copied. */
+  export const SHED: u32 = 32;
+}
+
+/** Bits of tls_close.flags. */
+export namespace CloseFlag {
+  /** The connection was being skipped when it ended: what is missing at the end of its streams is no loss. */
+  export const SKIPPED: u32 = 1;
+}
+
+/** What the kernel side does with a connection, as the host has said. */
+export namespace Verdict {
+  /** Copy it. */
+  export const NONE: u32 = 0;
+  /** Skip it from its next request on, unless that is a POST. */
+  export const SKIP_REQUESTS: u32 = 1;
+  /** It speaks no HTTP: skip it from its next write on. */
+  export const SKIP_ALL: u32 = 2;
 }
 
 /** Bits of sys_exec.flags: which area was cut at its limit or could not be read. */
@@ -88,6 +126,40 @@ export namespace PathFlag {
   export const CGROUP_CUT: u32 = 4;
   /** args holds only the first bytes; args_total is the true length. */
   export const ARGS_CUT: u32 = 8;
+}
+
+/** What file.name tells. */
+export namespace FileOp {
+  /** unlink, unlinkat. */
+  export const DELETE: u32 = 1;
+  /** rmdir, unlinkat with AT_REMOVEDIR. */
+  export const RMDIR: u32 = 2;
+  /** rename, renameat, renameat2. */
+  export const RENAME: u32 = 3;
+  /** renameat2 with RENAME_EXCHANGE. */
+  export const EXCHANGE: u32 = 4;
+  /** truncate; ftruncate counts to the open file. */
+  export const TRUNCATE: u32 = 5;
+}
+
+/** Bits of file_open.flags, file_io.flags and file_name.flags. */
+export namespace FileFlag {
+  /** The path (of a name: its folder) holds only the last components. */
+  export const PATH_CUT: u32 = 1;
+  /** The same of the second folder. */
+  export const PATH2_CUT: u32 = 2;
+  /** A name as the program gave it was longer than its area, or could not be read. */
+  export const NAME_CUT: u32 = 4;
+  /** This open made the file. */
+  export const CREATED: u32 = 8;
+  /** The file was cut when it was opened, or later through this descriptor. */
+  export const TRUNCATED: u32 = 16;
+  /** The file is still open: more may follow. */
+  export const INTERIM: u32 = 32;
+  /** The file was mapped as code: what was read of it was read to load it. */
+  export const CODE: u32 = 64;
+  /** The open was not seen: the descriptor was inherited, received, or is older than the sensor. */
+  export const JOINED: u32 = 128;
 }
 
 /** How an HTTP message ended (http.end). */
@@ -174,7 +246,7 @@ export namespace ScopeRule {
 
 /** Buckets of the kernel ledger: an array of struct ledger_cell. */
 export namespace Ledger {
-  /** TLS calls that moved payload, in scope. */
+  /** Calls that moved payload through a connection that is captured, in scope. */
   export const SEEN: u32 = 0;
   /** tls.data records put into the ring, and their payload bytes. */
   export const EMITTED: u32 = 1;
@@ -204,8 +276,20 @@ export namespace Ledger {
   export const SCOPE_FULL: u32 = 13;
   /** System calls of 32-bit programs, which are not looked at. */
   export const FOREIGN_ABI: u32 = 14;
+  /** Calls on connections that carry no AI traffic, as the host has said or their first bytes show, and their bytes. */
+  export const SKIPPED: u32 = 15;
+  /** Calls on files that could not be followed: the map was full, or the descriptor too high. */
+  export const FILE_FULL: u32 = 16;
+  /** Times that bytes went through a captured socket by no call that is looked at (sendfile, splice, io_uring), and those bytes. */
+  export const PASSED_BY: u32 = 17;
+  /** Pipes and Unix sockets of processes in file scope whose first bytes are no JSON-RPC: nothing of them is seen. */
+  export const PIPE_OTHER: u32 = 18;
+  /** Calls of processes over their rate of which only the first bytes were copied, and the bytes that were not. */
+  export const SHED: u32 = 19;
+  /** Sockets of processes in file scope whose first bytes are no HTTP: nothing of them is seen. */
+  export const SOCK_OTHER: u32 = 20;
   /** Processes whose cgroup has more levels than are compared with the rules of scope. */
-  export const CGROUP_DEEP: u32 = 15;
+  export const CGROUP_DEEP: u32 = 21;
 }
 
 /** Where a record was taken: the probed function or tracepoint. */
@@ -234,6 +318,8 @@ export namespace ProbeFunc {
   export const PROCESS_FORK: u32 = 66;
   /** The tracepoint sys_exit. */
   export const SYS_EXIT: u32 = 67;
+  /** The tracepoint inet_sock_set_state. */
+  export const SOCK_PLAIN_STATE: u32 = 80;
 }
 
 /** Begins every kernel record. */
@@ -312,13 +398,13 @@ export namespace Peer {
   }
 }
 
-/** kinds tls.data and sock.data; len payload bytes follow. */
+/** kinds tls.data, sock.data and pipe.data; len payload bytes follow. */
 export namespace TlsData {
   export const SIZE: u32 = 144;
   export function header(at: usize): usize {
     return at + 0;
   }
-  /** Address of the TLS object, or of the socket (sock.data). */
+  /** Address of the TLS object, of the socket (sock.data), or inode number of the end that is written to (pipe.data). */
   export function ssl(at: usize): u64 {
     return load<u64>(at, 56);
   }
@@ -358,7 +444,7 @@ export namespace TlsData {
   export function reserved(at: usize): u8 {
     return load<u8>(at, 95);
   }
-  /** Number that the host gave the probed file; 0: not known. */
+  /** Number that the host gave the probed file, 0: not known; of pipe.data the file descriptor. */
   export function target(at: usize): u32 {
     return load<u32>(at, 96);
   }
@@ -395,15 +481,15 @@ export namespace TlsClose {
   export function func(at: usize): u32 {
     return load<u32>(at, 88);
   }
-  /** 0 */
-  export function reserved(at: usize): u32 {
+  /** enum close_flag */
+  export function flags(at: usize): u32 {
     return load<u32>(at, 92);
   }
 }
 
 /** kind sys.exec. Paths are components from leaf to root, each ended by a NUL, joined by the decoder. */
 export namespace SysExec {
-  export const SIZE: u32 = 6752;
+  export const SIZE: u32 = 7536;
   export function header(at: usize): usize {
     return at + 0;
   }
@@ -437,23 +523,47 @@ export namespace SysExec {
   export function args_total(at: usize): u32 {
     return load<u32>(at, 88);
   }
-  /** 0 */
-  export function reserved(at: usize): u32 {
+  /** Inode number of the pid namespace; 0: could not be read. */
+  export function pid_ns(at: usize): u32 {
     return load<u32>(at, 92);
   }
+  /** Of the mount namespace. */
+  export function mnt_ns(at: usize): u32 {
+    return load<u32>(at, 96);
+  }
+  /** Of the network namespace. */
+  export function net_ns(at: usize): u32 {
+    return load<u32>(at, 100);
+  }
+  /** Bytes used of script; 0: the program is no script. */
+  export function script_len(at: usize): u32 {
+    return load<u32>(at, 104);
+  }
+  /** Bytes used of interp. */
+  export function interp_len(at: usize): u32 {
+    return load<u32>(at, 108);
+  }
   export function exe(at: usize): usize {
-    return at + 96;
+    return at + 112;
   }
   export function cwd(at: usize): usize {
-    return at + 1120;
+    return at + 1136;
   }
   /** Path in the unified hierarchy. */
   export function cgroup(at: usize): usize {
-    return at + 2144;
+    return at + 2160;
+  }
+  /** Name of the script as execve was given it. */
+  export function script(at: usize): usize {
+    return at + 2672;
+  }
+  /** Name of the interpreter, as the script's first line gives it. */
+  export function interp(at: usize): usize {
+    return at + 3184;
   }
   /** NUL separated, as in the process's memory. */
   export function args(at: usize): usize {
-    return at + 2656;
+    return at + 3440;
   }
 }
 
@@ -499,6 +609,140 @@ export namespace SysFork {
   /** 0 */
   export function reserved(at: usize): u32 {
     return load<u32>(at, 68);
+  }
+}
+
+/** kind file.open. The path is components from leaf to root, each ended by a NUL. */
+export namespace FileOpen {
+  export const SIZE: u32 = 1120;
+  export function header(at: usize): usize {
+    return at + 0;
+  }
+  export function inode(at: usize): u64 {
+    return load<u64>(at, 56);
+  }
+  /** Of the file, after it was opened. */
+  export function size(at: usize): u64 {
+    return load<u64>(at, 64);
+  }
+  export function fd(at: usize): u32 {
+    return load<u32>(at, 72);
+  }
+  /** As open(2) was given them. */
+  export function open_flags(at: usize): u32 {
+    return load<u32>(at, 76);
+  }
+  /** st_mode of the file. */
+  export function mode(at: usize): u32 {
+    return load<u32>(at, 80);
+  }
+  /** enum file_flag */
+  export function flags(at: usize): u32 {
+    return load<u32>(at, 84);
+  }
+  /** Bytes used of path. */
+  export function path_len(at: usize): u32 {
+    return load<u32>(at, 88);
+  }
+  /** 0 */
+  export function reserved(at: usize): u32 {
+    return load<u32>(at, 92);
+  }
+  export function path(at: usize): usize {
+    return at + 96;
+  }
+}
+
+/** kind file.io; the header tells who moved the last bytes, and when this was summed up. */
+export namespace FileIo {
+  export const SIZE: u32 = 1152;
+  export function header(at: usize): usize {
+    return at + 0;
+  }
+  /** When the file was opened, or first seen. */
+  export function opened_ns(at: usize): u64 {
+    return load<u64>(at, 56);
+  }
+  export function inode(at: usize): u64 {
+    return load<u64>(at, 64);
+  }
+  /** Of the file, at the last bytes. */
+  export function size(at: usize): u64 {
+    return load<u64>(at, 72);
+  }
+  export function read_bytes(at: usize): u64 {
+    return load<u64>(at, 80);
+  }
+  export function write_bytes(at: usize): u64 {
+    return load<u64>(at, 88);
+  }
+  /** Lowest position that was read. */
+  export function read_offset(at: usize): u64 {
+    return load<u64>(at, 96);
+  }
+  /** Lowest position that was written. */
+  export function write_offset(at: usize): u64 {
+    return load<u64>(at, 104);
+  }
+  export function fd(at: usize): u32 {
+    return load<u32>(at, 112);
+  }
+  /** enum file_flag */
+  export function flags(at: usize): u32 {
+    return load<u32>(at, 116);
+  }
+  /** st_mode of the file. */
+  export function mode(at: usize): u32 {
+    return load<u32>(at, 120);
+  }
+  /** Bytes used of path. */
+  export function path_len(at: usize): u32 {
+    return load<u32>(at, 124);
+  }
+  export function path(at: usize): usize {
+    return at + 128;
+  }
+}
+
+/** kind file.name. A folder is components from leaf to root (of the current directory, or of the one that the call was given); a name is as the program gave it, relative to its folder unless it begins with a slash. */
+export namespace FileName {
+  export const SIZE: u32 = 4176;
+  export function header(at: usize): usize {
+    return at + 0;
+  }
+  /** enum file_op */
+  export function op(at: usize): u32 {
+    return load<u32>(at, 56);
+  }
+  /** enum file_flag */
+  export function flags(at: usize): u32 {
+    return load<u32>(at, 60);
+  }
+  export function folder_len(at: usize): u32 {
+    return load<u32>(at, 64);
+  }
+  export function folder2_len(at: usize): u32 {
+    return load<u32>(at, 68);
+  }
+  /** Without a NUL. */
+  export function name_len(at: usize): u32 {
+    return load<u32>(at, 72);
+  }
+  /** 0 where there is one name only. */
+  export function name2_len(at: usize): u32 {
+    return load<u32>(at, 76);
+  }
+  export function folder(at: usize): usize {
+    return at + 80;
+  }
+  export function folder2(at: usize): usize {
+    return at + 1104;
+  }
+  export function name(at: usize): usize {
+    return at + 2128;
+  }
+  export function name2(at: usize): usize {
+    return at + 3152;
   }
 }
 

@@ -93,13 +93,17 @@ function arguments_(client: ClientName, url: string, folder: string, wait: boole
 
 /**
  * Starts a client in a folder of its own. A waiting one is up, with its TLS library mapped, and makes no connection before go():
- * python and node wait for a line, curl for the end of the configuration it reads from standard input.
+ * python and node wait for a line, curl for the end of the configuration it reads from standard input. `under` is a command that becomes the client.
  */
-export async function startClient(client: ClientName, options: { url: string; folder: string; marker: string; wait: boolean }): Promise<ClientRun> {
+export async function startClient(
+  client: ClientName,
+  options: { url: string; folder: string; marker: string; wait: boolean; under?: readonly string[] },
+): Promise<ClientRun> {
   const folder = join(options.folder, options.marker);
   mkdirSync(folder, { recursive: true });
   for (const [call, body] of Object.entries(bodies(options.marker))) writeFileSync(join(folder, `${call}.json`), body);
-  const child = spawn(PROGRAMS[client], arguments_(client, options.url, folder, options.wait), {
+  const [program, ...before] = [...(options.under ?? []), PROGRAMS[client]];
+  const child = spawn(program as string, [...before, ...arguments_(client, options.url, folder, options.wait)], {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, NODE_TLS_REJECT_UNAUTHORIZED: '0', NODE_NO_WARNINGS: '1' },
   });

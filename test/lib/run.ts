@@ -15,7 +15,8 @@ export interface SeenEvent {
   event_type: string;
   ts: string;
   process?: { pid: number; exe?: string; ppid?: number; name?: string };
-  confidence: { level: string; completeness: string; reasons?: string[]; missing?: string[] };
+  source?: Record<string, unknown>;
+  confidence: { level: string; completeness: string; reasons?: string[]; missing?: string[]; content_source?: string };
   data: Record<string, unknown>;
   ext?: { oisp_host?: Record<string, unknown> };
   related_events?: { event_id: string; relationship: string }[];

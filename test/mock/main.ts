@@ -1,4 +1,4 @@
-// `npm run mock -- [--port N]`: the mock AI server in the foreground, one line per exchange; it ends with SIGINT or SIGTERM.
+// `npm run mock -- [--port N] [--plain]`: the mock AI server in the foreground, one line per exchange; it ends with SIGINT or SIGTERM.
 import { parseArgs } from 'node:util';
 import { type Exchange, startMock } from './server.js';
 
@@ -9,8 +9,8 @@ function portOf(text: string): number {
   process.exit(2);
 }
 
-const { values } = parseArgs({ options: { port: { type: 'string', default: '0' } } });
-const mock = await startMock({ port: portOf(values.port), keepLog: false });
+const { values } = parseArgs({ options: { port: { type: 'string', default: '0' }, plain: { type: 'boolean', default: false } } });
+const mock = await startMock({ port: portOf(values.port), keepLog: false, plain: values.plain });
 process.stdout.write(`listening on ${mock.url}\n`);
 
 const told = new WeakSet<Exchange>();

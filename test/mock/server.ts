@@ -1,4 +1,4 @@
-// The mock AI server: OpenAI chat completions and Anthropic messages over TLS on loopback, deterministic, with a log of what it really received and sent.
+// The mock AI server: OpenAI chat completions and Anthropic messages on loopback, over TLS unless asked otherwise, deterministic, with a log of what it really received and sent.
 //
 // Header x-mock, words separated by commas:
 //   tool       answer with a tool call (a request that offers tools gets one anyway)      no-tool    never
@@ -7,8 +7,8 @@
 //   cut        close the connection in the middle of the answer                            length     Content-Length instead of chunks where possible
 // POST /sink takes any body and tells its size and hash.
 import { createHash } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer, type Server } from 'node:https';
+import { createServer as createPlainServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -37,6 +37,8 @@ export interface MockOptions {
   readonly port?: number;
   /** Remember every exchange (default), or only the newest thousand. */
   readonly keepLog?: boolean;
+  /** HTTP without TLS, as model servers of one's own machine speak it. */
+  readonly plain?: boolean;
 }
 
 export interface Mock {
@@ -262,13 +264,15 @@ export async function startMock(options: MockOptions = {}): Promise<Mock> {
   const log: Exchange[] = [];
   const open = new Set<Duplex>();
   let sequence = 0;
-  const server = createServer({ key: certificate.key, cert: certificate.cert, keepAliveTimeout: 30_000 }, (request, response) => {
+  const listener = (request: IncomingMessage, response: ServerResponse) => {
     answer(request, response, ++sequence, log).catch((error: Error) => {
       process.stderr.write(`mock: ${request.method} ${request.url}: ${error.message}\n`);
       response.destroy();
     });
     if (options.keepLog === false && log.length > LOG_BOUND) log.splice(0, log.length - LOG_BOUND);
-  });
+  };
+  const timeouts = { keepAliveTimeout: 30_000 };
+  const server = options.plain ? createPlainServer(timeouts, listener) : createServer({ key: certificate.key, cert: certificate.cert, ...timeouts }, listener);
   server.on('connection', (socket) => {
     open.add(socket);
     socket.once('close', () => open.delete(socket));
@@ -291,5 +295,5 @@ export async function startMock(options: MockOptions = {}): Promise<Mock> {
     });
     return closing;
   };
-  return { port, url: `https://127.0.0.1:${port}`, certPath: certificate.certPath, log, close };
+  return { port, url: `${options.plain ? 'http' : 'https'}://127.0.0.1:${port}`, certPath: certificate.certPath, log, close };
 }

@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HostError } from '../../host/src/errors.js';
+import type { ConnectionNote } from '../../host/src/events/raw-event.js';
 import type { RecordBatch, SourceStats } from '../../host/src/events/source.js';
-import { layouts, TlsDataOffset } from '../../host/src/gen/records.js';
+import { ConnNote, layouts, TlsDataOffset, Verdict } from '../../host/src/gen/records.js';
 import { type AddOutcome, AttachTable } from '../../host/src/sources/ebpf/attach.js';
 import type { Candidate } from '../../host/src/sources/ebpf/candidates.js';
 import { Discovery } from '../../host/src/sources/ebpf/discovery.js';
@@ -183,6 +184,7 @@ interface FakeAddonState {
   calls: string[];
   loadCode?: string;
   attachCode?: string;
+  verdictCode?: string;
   layoutOf: (name: string) => NativeStructLayout | undefined;
   onBatch?: (batch: NativeBatch) => void;
 }
@@ -201,6 +203,12 @@ exports.Sensor = class {
   detach() {}
   scopeAdd(tgid, { capture, inherit, files }) { state().calls.push(['scopeAdd', tgid, capture, inherit, files].join(' ')); }
   gateAdd() {}
+  setRate() {}
+  addPlainPort(port) { state().calls.push('port ' + port); }
+  verdict(tgid, ssl, generation, verdict) {
+    if (state().verdictCode) throw Object.assign(new Error('no'), { code: state().verdictCode });
+    state().calls.push(['verdict', tgid, ssl, generation, verdict].join(' '));
+  }
   setFilesAll() {}
   scopeRemove(tgid) { state().calls.push('scopeRemove ' + tgid); }
   scopeAddExe(dev, inode) { state().calls.push('scopeAddExe ' + dev + ' ' + inode); }
@@ -214,7 +222,7 @@ exports.Sensor = class {
   credit(shard, bytes) { state().calls.push('credit ' + shard + ' ' + bytes); }
   stats() {
     return { kernel: [{ records: 3, bytes: 300 }], ring: { records: 1, bytes: 2, payloadBytes: 3, stalls: 0, wakeups: 0, pendingBytes: 0, sizeBytes: 4, malformed: 0 },
-      batches: { count: 1, ...zero, payloadBytes: 0, inFlightBytes: [0] }, links };
+      batches: { count: 1, ...zero, payloadBytes: 0, inFlightBytes: [0] }, links, shed: [{ tgid: 9, calls: 1, bytes: 2 }] };
   }
   stop(onDone) { state().calls.push('stop'); queueMicrotask(onDone); }
   close() { state().calls.push('close'); }
@@ -268,6 +276,31 @@ test('scope names processes with their descendants, and names', async () => {
   assert.ok(state.calls.includes('scopeAddComm claude'));
   assert.ok(state.calls.includes(`scopeAdd ${process.ppid} true true true`));
   assert.ok(state.calls.includes(`scopeAdd ${process.pid} true true true`));
+});
+
+test('a connection that carries no AI traffic is told to the kernel side; other notes, and those that name none, are not', async () => {
+  const { state, source } = await fakeSource({});
+  const note: ConnectionNote = { what: ConnNote.not_ai, ts: 1n, tgid: 7, startNs: 1n, conn: null, target: 0, ssl: 5n, generation: 6n, detail: { all: false } };
+  source.judge(note);
+  await source.start(
+    () => undefined,
+    () => undefined,
+  );
+  source.judge(note);
+  source.judge({ ...note, detail: { all: true } });
+  source.judge({ ...note, what: ConnNote.first_plaintext });
+  source.judge({ ...note, generation: 0n });
+  state.verdictCode = 'E2BIG';
+  source.judge(note);
+  const stats = source.stats();
+  await source.stop();
+  source.judge(note);
+  assert.deepEqual(
+    state.calls.filter((call) => call.startsWith('verdict')),
+    [`verdict 7 5 6 ${Verdict.skip_requests}`, `verdict 7 5 6 ${Verdict.skip_all}`],
+  );
+  assert.deepEqual(stats['verdicts'], { given: 2, failed: 1 });
+  assert.deepEqual(stats['rate_limited'], { 9: { calls: 1, bytes: 2 } });
 });
 
 test('an object with another layout is refused with both numbers, and released', async () => {

@@ -45,10 +45,12 @@ interface Exec {
   args?: string;
   argsTotal?: number;
   flags?: number;
+  script?: string;
+  interp?: string;
 }
 
 /** Components are given root first, as one reads a path; the kernel writes them leaf first. */
-function exec({ exe = [], cwd = [], cgroup = [], args = '', argsTotal = args.length, flags = 0 }: Exec): Uint8Array {
+function exec({ exe = [], cwd = [], cgroup = [], args = '', argsTotal = args.length, flags = 0, script = '', interp = '' }: Exec): Uint8Array {
   const record = header(Buffer.alloc(SysExecOffset.args + args.length), Kind.sys_exec);
   const put = (parts: string[], at: number, lengthAt: number) => {
     const text = [...parts]
@@ -61,6 +63,19 @@ function exec({ exe = [], cwd = [], cgroup = [], args = '', argsTotal = args.len
   put(exe, SysExecOffset.exe, SysExecOffset.exe_len);
   put(cwd, SysExecOffset.cwd, SysExecOffset.cwd_len);
   put(cgroup, SysExecOffset.cgroup, SysExecOffset.cgroup_len);
+  for (const [text, at, lengthAt] of [
+    [script, SysExecOffset.script, SysExecOffset.script_len],
+    [interp, SysExecOffset.interp, SysExecOffset.interp_len],
+  ] as const) {
+    record.write(text, at);
+    record.writeUInt32LE(text.length, lengthAt);
+  }
+  for (const [number, at] of [
+    [11, SysExecOffset.pid_ns],
+    [12, SysExecOffset.mnt_ns],
+    [13, SysExecOffset.net_ns],
+  ] as const)
+    record.writeUInt32LE(number, at);
   record.write(args, SysExecOffset.args, 'latin1');
   record.writeUInt32LE(args.length, SysExecOffset.args_len);
   record.writeUInt32LE(argsTotal, SysExecOffset.args_total);
@@ -81,7 +96,8 @@ function exit(status: number): Uint8Array {
 describe('sys.exec', () => {
   it('joins paths from leaf to root and splits the arguments', () => {
     const { events, starts } = decode(exec({ exe: ['usr', 'bin', 'bash'], cwd: ['home', 'me'], cgroup: ['user.slice'], args: 'bash\0-c\0echo x\0\0' }));
-    assert.deepEqual({ ...events[0]?.data }, { exe: '/usr/bin/bash', args: ['bash', '-c', 'echo x', ''], cwd: '/home/me', is_shell: true });
+    assert.deepEqual({ ...events[0]?.data }, { exe: '/usr/bin/bash', args: ['bash', '-c', 'echo x', ''], cwd: '/home/me', is_shell: true, is_script: false });
+    assert.deepEqual(events[0]?.meta.ext, { namespaces: { pid: 11, mnt: 12, net: 13 } });
     assert.equal(events[0]?.type, 'process.exec');
     assert.equal(events[0]?.origin.length, SysExecOffset.exe);
     const [start] = starts;
@@ -89,6 +105,11 @@ describe('sys.exec', () => {
       [start?.how, start?.tgid, start?.ppid, start?.startNs, start?.uid, start?.gid, start?.comm, start?.cgroup],
       [ProcHow.exec, 42, 7, 5_000_000_000n, 1000, 1001, 'thread-name', '/user.slice'],
     );
+  });
+  it('names the script and its interpreter', () => {
+    const { events } = decode(exec({ exe: ['usr', 'bin', 'dash'], cwd: ['home', 'me'], args: '/bin/sh\0../x.sh\0', script: '../x.sh', interp: '/bin/sh' }));
+    assert.deepEqual([events[0]?.data['is_script'], events[0]?.data['interpreter'], events[0]?.data['script_path']], [true, '/bin/sh', '/home/x.sh']);
+    assert.equal(events[0]?.data['cwd'], '/home/me');
   });
   it('says what was cut', () => {
     const { events } = decode(exec({ exe: ['x'], args: 'a\0bc', argsTotal: 5000, flags: PathFlag.args_cut | PathFlag.cwd_cut, cwd: ['deep', 'er'] }));
@@ -130,7 +151,10 @@ it('sys.fork makes a table entry that names its parent', () => {
   record.writeUInt32LE(77, SysForkOffset.child_tgid);
   record.writeBigUInt64LE(8n, SysForkOffset.child_start_ns);
   const { starts, events } = decode(pack([Kind.sys_fork, record]));
-  assert.equal(events.length, 0);
+  assert.deepEqual(
+    events.map(({ type, data }) => [type, data]),
+    [['process.fork', { child_pid: 77, is_thread: false }]],
+  );
   assert.deepEqual(
     [starts[0]?.how, starts[0]?.tgid, starts[0]?.ppid, starts[0]?.startNs, starts[0]?.parentStartNs, starts[0]?.exe],
     [ProcHow.fork, 77, 42, 8n, 5_000_000_000n, null],

@@ -9,6 +9,7 @@ export class Counters {
   otherRequests: u32 = 0;
   serverSide: u32 = 0;
   orphans: u32 = 0;
+  notAi: u32 = 0;
   capped: u32 = 0;
   evicted: u32 = 0;
   expired: u32 = 0;

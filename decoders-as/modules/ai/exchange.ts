@@ -44,6 +44,8 @@ export class Side {
   next: u64 = 0;
   gaps: u32 = 0;
   missing: u64 = 0;
+  /** Of these, bytes that were left out because of the rate of the process. */
+  shed: u64 = 0;
   wire: u64 = 0;
   origin: usize = 0;
   body: usize = 0;

@@ -1,6 +1,6 @@
 // Start lines and headers: what is worth waiting for, where it goes and who asks. A key that is found here leaves only inside the event's meta.
 import { Reader } from '../../abi/reader';
-import { Role } from '../../abi/records';
+import { Kind, RecHeader, Role } from '../../abi/records';
 import { bufAt, bufLength, bufSet } from './buf';
 import { counters } from './counters';
 import { Exchange, Mode, Request, Side } from './exchange';
@@ -168,6 +168,7 @@ function begin(side: Side): void {
 /** A request that may be one to a model is collected, any other is only remembered. */
 export function takeRequestHead(x: Exchange): void {
   begin(x.request);
+  x.plain = Head.originLength >= RecHeader.SIZE && RecHeader.kind(Head.origin) == Kind.SOCK_DATA;
   x.role = Head.role;
   takeTarget(x);
   readHeaders(x);

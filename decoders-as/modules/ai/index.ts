@@ -17,6 +17,7 @@ import { addExchange, Exchange, exchangeCount, exchangesFull, findExchange, free
 import { Head, readHead, takeRequestHead, takeResponseHead } from './head';
 import { settleRequest } from './request';
 import { settleResponse } from './response';
+import { initVerdicts, judge } from './verdict';
 
 export {
   oisp_abi,
@@ -53,6 +54,7 @@ function onInit(outCap: u32, _flags: u32, maxConns: u32): i32 {
   bufInit(BUDGET);
   jsonInit(TAPE_NODES, TEXT_BYTES);
   initExchanges(maxConns);
+  initVerdicts(maxConns);
   return 0;
 }
 
@@ -61,6 +63,7 @@ function settle(x: Exchange): i32 {
   if (x.request.ended && settleRequest(x) == Status.FULL) return Status.FULL;
   if (!x.response.ended || x.state == Request.CANDIDATE) return Status.DONE;
   if (x.state != Request.OTHER && settleResponse(x) == Status.FULL) return Status.FULL;
+  if (judge(x) == Status.FULL) return Status.FULL;
   freeExchange(changetype<usize>(x));
   return Status.DONE;
 }
@@ -131,7 +134,10 @@ function onEnd(at: usize, end: usize): i32 {
   const completeness = <u32>Reader.uint();
   const missing = Reader.uint();
   const wire = Reader.uint();
+  // body_bytes, error, first_body_ts
+  for (let i = 0; i < 3; i++) Reader.skip();
   if (Reader.failed) return Status.BAD;
+  const shed = Reader.at < end ? Reader.uint() : 0;
   const found = findExchange(conn, stream);
   if (!found) return Status.DONE;
   const x = changetype<Exchange>(found);
@@ -143,6 +149,7 @@ function onEnd(at: usize, end: usize): i32 {
     side.endTs = ts;
     side.completeness = completeness;
     side.missing = missing;
+    side.shed = shed;
     side.wire = wire;
     if (response && !side.seen && completeness == Completeness.FULL) side.completeness = Completeness.ABORTED;
   }
@@ -181,6 +188,7 @@ function onStats(): void {
   stat('orphan_responses', counters.orphans);
   stat('other_requests', counters.otherRequests);
   stat('server_side_requests', counters.serverSide);
+  stat('notes_not_ai', counters.notAi);
   stat('stream_events', counters.streamEvents);
   stat('stream_events_by_template', counters.templateHits);
   stat('stream_events_invalid', counters.badEvents);
@@ -201,5 +209,5 @@ function onStats(): void {
   stat('bytes_held', <u64>bufHeld + sseHeld);
 }
 
-defineModule('ai', '0.1.0', [Kind.HTTP_HEAD, Kind.HTTP_BODY, Kind.HTTP_END], [Kind.EVENT], onInit, onRecord, onTick, onFlush, onStats);
+defineModule('ai', '0.1.0', [Kind.HTTP_HEAD, Kind.HTTP_BODY, Kind.HTTP_END], [Kind.CONN_NOTE, Kind.EVENT], onInit, onRecord, onTick, onFlush, onStats);
 beforeReturn(returnLent);

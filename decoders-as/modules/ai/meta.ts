@@ -46,6 +46,7 @@ function word(text: string): void {
 /** Adds why a message is not whole to the open array. */
 export function reasonsOf(side: Side, request: bool, end: u32): void {
   if (side.gaps > 0 || side.completeness == Completeness.GAP) word(request ? 'request_gap' : 'response_gap');
+  if (side.shed > 0) word('rate_limited');
   if (side.completeness == Completeness.ABORTED) word(request ? 'request_aborted' : 'response_aborted');
   if (side.completeness == Completeness.ERROR) word(request ? 'request_protocol_error' : 'response_protocol_error');
   if (side.completeness == Completeness.JOINED) word(request ? 'request_joined_late' : 'response_joined_late');

@@ -122,6 +122,7 @@ export function finish(conn: Conn, dir: Dir): void {
     return;
   }
   if (!response) conn.lastRequestEnd = dir.endTs;
+  else if (dir.connect && dir.after == At.OPAQUE) conn.tunnel = true;
   endInflate(dir);
   resetMessage(dir);
   dir.state = dir.after;
@@ -142,6 +143,7 @@ function resetMessage(dir: Dir): void {
   dir.bodyBytes = 0;
   dir.bodyOffset = 0;
   dir.missing = 0;
+  dir.shed = 0;
   dir.remaining = 0;
   dir.firstBodyTs = 0;
   dir.fault = Fault.NONE;

@@ -76,6 +76,8 @@ export class Dir {
   after: u32 = 0;
   /** Offset of the next byte. */
   expected: u64 = 0;
+  /** Offset of the first byte that was to be seen. */
+  joined: u64 = 0;
   direction: u32 = 0;
   /** Kinds of message that may come, bits of Start. */
   kinds: u32 = 0;
@@ -111,6 +113,8 @@ export class Dir {
   bodyBytes: u64 = 0;
   bodyOffset: u64 = 0;
   missing: u64 = 0;
+  /** Of what is missing behind this message's start, bytes that were not copied because of the rate of the process. */
+  shed: u64 = 0;
   /** Of the body or the chunk. */
   remaining: u64 = 0;
   fault: u32 = 0;
@@ -143,6 +147,12 @@ export class Conn extends Entry {
   /** The client is known to send requests before it has the responses to earlier ones. */
   pipelines: bool = false;
   opaque: bool = false;
+  /** A tunnel to somewhere else was opened with CONNECT. */
+  tunnel: bool = false;
+  /** Some call began like an HTTP/2 frame. */
+  framed: bool = false;
+  /** The host was told that it carries no AI traffic. */
+  noted: bool = false;
   fifoFirst: u32 = 0;
   fifoCount: u32 = 0;
   untracked: u32 = 0;

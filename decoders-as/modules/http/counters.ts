@@ -154,6 +154,12 @@ export namespace Count {
   export let pending: u64 = 0;
   export let gap: u64 = 0;
   export let gaps: u64 = 0;
+  /** Bytes that a verdict left out. */
+  export let skipped: u64 = 0;
+  export let skips: u64 = 0;
+  /** Bytes that were not copied because of the rate of their process. */
+  export let shed: u64 = 0;
+  export let notAi: u64 = 0;
   export let bodyOut: u64 = 0;
   export let heads: u64 = 0;
   export let headsCut: u64 = 0;
@@ -191,6 +197,10 @@ export function writeStats(open: u32): void {
   stat('pending_bytes', Count.pending);
   stat('gap_bytes', Count.gap);
   stat('gaps', Count.gaps);
+  stat('skipped_bytes', Count.skipped);
+  stat('skips', Count.skips);
+  stat('shed_bytes', Count.shed);
+  stat('notes_not_ai', Count.notAi);
   stat('body_out_bytes', Count.bodyOut);
   stat('heads', Count.heads);
   stat('heads_cut', Count.headsCut);

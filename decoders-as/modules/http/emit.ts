@@ -93,7 +93,7 @@ export function writeEnd(conn: Conn, dir: Dir, message: u32): bool {
   const out = recordsOut;
   const mark = out.begin();
   const completeness = completenessOf(dir);
-  out.array(12);
+  out.array(13);
   out.uint(Kind.HTTP_END);
   out.uint(conn.key);
   out.uint(dir.stream);
@@ -107,6 +107,7 @@ export function writeEnd(conn: Conn, dir: Dir, message: u32): bool {
   if (dir.fault == Fault.NONE) out.nil();
   else out.text(faultText(dir.fault));
   out.uint(dir.firstBodyTs);
+  out.uint(min(dir.shed, dir.missing));
   if (!out.commit(mark)) return false;
   breakBody(dir);
   if (dir.fault != Fault.NONE) countFault(dir.fault);
@@ -119,7 +120,7 @@ export function writeEnd(conn: Conn, dir: Dir, message: u32): bool {
 export function writeNoResponse(conn: Conn, stream: u64, completeness: u32, fault: u32): bool {
   const out = recordsOut;
   const mark = out.begin();
-  out.array(12);
+  out.array(13);
   out.uint(Kind.HTTP_END);
   out.uint(conn.key);
   out.uint(stream);
@@ -131,6 +132,7 @@ export function writeNoResponse(conn: Conn, stream: u64, completeness: u32, faul
   out.uint(0);
   out.uint(0);
   out.text(faultText(fault));
+  out.uint(0);
   out.uint(0);
   if (!out.commit(mark)) return false;
   countFault(fault);

@@ -1,12 +1,13 @@
-// The http module: tls.data to http.head, http.body and http.end for HTTP/1; it decodes no provider's format and makes no events.
+// The http module: tls.data and sock.data to http.head, http.body and http.end for HTTP/1; it decodes no provider's format and makes no events.
 import { defineModule, resuming, setError, Status } from '../../abi/module';
 import { Reader } from '../../abi/reader';
-import { Kind, RecHeader, SysExit, TlsClose, TlsData, TlsFlag } from '../../abi/records';
+import { CloseFlag, Kind, RecHeader, SysExit, TlsClose, TlsData, TlsFlag } from '../../abi/records';
 import { hash64 } from '../../lib/bytes';
 import { closeConn, evict } from './closing';
 import { Conn, conns, Dir, firstConnOf, makeConn, makeTables, Now, OUT_MIN, setAuthority } from './conn';
 import { Count, writeStats } from './counters';
-import { feed, gap, joinStream } from './stream';
+import { lookAgain, noteDue, writeNote } from './note';
+import { feed, gap, joinStream, shed, skip } from './stream';
 
 export {
   oisp_abi,
@@ -58,8 +59,8 @@ function kernelRecord(at: usize, end: usize, size: u32): usize {
 }
 
 function onRecord(kind: u32, at: usize, end: usize): i32 {
-  if (kind == Kind.TLS_DATA) return tlsData(kernelRecord(at, end, TlsData.SIZE));
-  if (kind == Kind.TLS_CLOSE) return tlsClose(kernelRecord(at, end, TlsClose.SIZE));
+  if (kind == Kind.TLS_DATA || kind == Kind.SOCK_DATA) return tlsData(kernelRecord(at, end, TlsData.SIZE));
+  if (kind == Kind.TLS_CLOSE || kind == Kind.SOCK_CLOSE) return tlsClose(kernelRecord(at, end, TlsClose.SIZE));
   if (kind == Kind.SYS_EXIT) return sysExit(kernelRecord(at, end, SysExit.SIZE));
   if (kind == Kind.CONN_INFO) return connInfo(at, end);
   return Status.DONE;
@@ -96,15 +97,19 @@ function tlsData(record: usize): i32 {
   const stop = feed(conn, dir, from, record + TlsData.SIZE + length);
   dir.expected += stop - from;
   Count.inBytes += stop - from;
-  return Now.blocked ? Status.FULL : Status.DONE;
+  if (Now.blocked || !shedRest(conn, dir, record, offset + length)) return Status.FULL;
+  return !noteDue(conn, record) || writeNote(conn, record) ? Status.DONE : Status.FULL;
 }
 
 /** Compares where a record begins with where its stream had got to: joined, gap, duplicate. Done twice it does nothing the second time. */
 function place(conn: Conn, dir: Dir, record: usize, offset: u64, length: u32): void {
   if (TlsData.flags(record) & TlsFlag.OPENED) conn.opened = true;
   if (!dir.seen) joinStream(conn, dir, offset);
-  if (offset > dir.expected) gap(dir, offset - dir.expected);
-  else if (offset < dir.expected && placed != record) {
+  if (offset > dir.expected) {
+    const resumed = (TlsData.flags(record) & TlsFlag.RESUMED) != 0;
+    if (resumed && conn.noted) lookAgain(conn);
+    missed(dir, offset - dir.expected, resumed);
+  } else if (offset < dir.expected && placed != record) {
     const known = min<u64>(dir.expected - offset, length);
     Count.duplicate += known;
     Count.inBytes += known;
@@ -122,16 +127,32 @@ function tlsClose(record: usize): i32 {
     return Status.DONE;
   }
   const conn = changetype<Conn>(found);
-  tailGap(conn, changetype<Dir>(conn.write), TlsClose.write_bytes(record));
-  tailGap(conn, changetype<Dir>(conn.read), TlsClose.read_bytes(record));
+  const skipped = (TlsClose.flags(record) & CloseFlag.SKIPPED) != 0;
+  tailGap(conn, changetype<Dir>(conn.write), TlsClose.write_bytes(record), skipped);
+  tailGap(conn, changetype<Dir>(conn.read), TlsClose.read_bytes(record), skipped);
   return closeConn(conn, true) ? Status.DONE : Status.FULL;
 }
 
-/** What a stream has past the last byte seen was lost. */
-function tailGap(conn: Conn, dir: Dir, length: u64): void {
+/** A call that was cut because its process was over its rate: what follows its last chunk is known to be missing. False: no room in the lane. */
+function shedRest(conn: Conn, dir: Dir, record: usize, end: u64): bool {
+  if (!(TlsData.flags(record) & TlsFlag.SHED)) return true;
+  // Given again after FULL, the record finds its stream further on already.
+  if (dir.expected == end) shed(dir, TlsData.call_len(record) - TlsData.call_off(record) - TlsData.len(record));
+  feed(conn, dir, 0, 0);
+  return !Now.blocked;
+}
+
+/** The next n bytes of a stream did not come: they were lost, or left out because nobody wanted them. */
+function missed(dir: Dir, n: u64, skipped: bool): void {
+  if (skipped) skip(dir, n);
+  else gap(dir, n);
+}
+
+/** What a stream has past the last byte seen did not come. */
+function tailGap(conn: Conn, dir: Dir, length: u64, skipped: bool): void {
   if (!dir.seen && conn.midway) return;
   dir.seen = true;
-  if (length > dir.expected) gap(dir, length - dir.expected);
+  if (length > dir.expected) missed(dir, length - dir.expected, skipped);
 }
 
 function sysExit(record: usize): i32 {
@@ -183,8 +204,8 @@ function onStats(): void {
 defineModule(
   'http',
   '0.1.0',
-  [Kind.TLS_DATA, Kind.TLS_CLOSE, Kind.SYS_EXIT, Kind.CONN_INFO],
-  [Kind.HTTP_HEAD, Kind.HTTP_BODY, Kind.HTTP_END],
+  [Kind.TLS_DATA, Kind.TLS_CLOSE, Kind.SOCK_DATA, Kind.SOCK_CLOSE, Kind.SYS_EXIT, Kind.CONN_INFO],
+  [Kind.HTTP_HEAD, Kind.HTTP_BODY, Kind.HTTP_END, Kind.CONN_NOTE],
   onInit,
   onRecord,
   onTick,

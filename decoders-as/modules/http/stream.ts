@@ -64,6 +64,7 @@ function step(conn: Conn, dir: Dir, at: usize, end: usize): usize {
 export function joinStream(conn: Conn, dir: Dir, offset: u64): void {
   if (!changetype<Dir>(conn.write).seen && !changetype<Dir>(conn.read).seen) conn.midway = offset > 0;
   dir.seen = true;
+  if (dir.state != At.START || conn.midway) dir.joined = offset;
   if (dir.state != At.START) {
     dir.expected = offset;
     return;
@@ -79,6 +80,30 @@ export function joinStream(conn: Conn, dir: Dir, offset: u64): void {
 export function gap(dir: Dir, n: u64): void {
   Count.gaps++;
   Count.gap += n;
+  passOver(dir, n);
+}
+
+/** n bytes of the stream were left out by a verdict, which takes force and ends where a message begins. A message that is open all the same is marked. */
+export function skip(dir: Dir, n: u64): void {
+  Count.skips++;
+  Count.skipped += n;
+  if (dir.state != At.START || dir.headBytes > 0) {
+    passOver(dir, n);
+  } else {
+    dir.expected += n;
+    dir.gapped = true;
+  }
+  dir.joined = dir.expected;
+}
+
+/** n bytes of the stream were not copied because the process was over its rate. */
+export function shed(dir: Dir, n: u64): void {
+  Count.shed += n;
+  dir.shed += n;
+  passOver(dir, n);
+}
+
+function passOver(dir: Dir, n: u64): void {
   dir.expected += n;
   breakBody(dir);
   if (dir.decode == Decode.INFLATE) {

@@ -1,9 +1,12 @@
-// The system decoder: process records of the kernel and of the snapshot become process events and entries of the process table; it keeps no state.
+// The system decoder: process and file records become events and entries of the process table; it keeps no state.
 import { EventType, TerminationType } from '../../abi/events';
 import { defineModule, eventsOut, Status, setError, stat } from '../../abi/module';
 import { Reader } from '../../abi/reader';
-import { Kind, PathFlag, ProcHow, RecHeader, SysExec, SysExit, SysFork } from '../../abi/records';
-import { argsOut, commLength, PathText, pathOf } from './text';
+import { FileIo, FileName, FileOpen, Kind, PathFlag, ProcHow, RecHeader, SysExec, SysExit, SysFork } from '../../abi/records';
+import { eventHead, metaMissing } from './event';
+import { onFileIo, onFileName, onFileOpen, quietReads, setQuietReads } from './files';
+import { argsOut, commLength, PathText, pathOf, resolveName } from './text';
+import { countUndecoded, Undecoded } from './undecoded';
 import { signalName } from './signals';
 
 export {
@@ -30,6 +33,7 @@ let execs: u64 = 0;
 let exits: u64 = 0;
 let forks: u64 = 0;
 let snapshots: u64 = 0;
+let files: u64 = 0;
 let short: u64 = 0;
 
 function onInit(outCap: u32, _flags: u32, _maxConns: u32): i32 {
@@ -40,33 +44,66 @@ function onInit(outCap: u32, _flags: u32, _maxConns: u32): i32 {
 
 function onRecord(kind: u32, at: usize, end: usize): i32 {
   if (kind == Kind.SYS_PROC) return onProc(at, end);
-  if (kind != Kind.SYS_EXEC && kind != Kind.SYS_EXIT && kind != Kind.SYS_FORK) return Status.DONE;
+  if (kind == Kind.PIPE_DATA) return countUndecoded(at, end);
+  const fixed = sizeOf(kind);
+  if (!fixed) return Status.DONE;
   Reader.open(at, end);
   const record = Reader.bin();
   if (Reader.failed) {
-    setError('a process record without its bytes');
+    setError('a kernel record without its bytes');
     return Status.BAD;
   }
   const size = Reader.length;
-  if (size < sizeOf(kind)) {
+  if (size < fixed) {
     short++;
     return Status.DONE;
   }
   const mark = eventsOut.begin();
-  if (kind == Kind.SYS_EXEC) onExec(record, size);
-  else if (kind == Kind.SYS_EXIT) onExit(record);
-  else onFork(record);
-  if (!eventsOut.commit(mark)) return Status.FULL;
-  if (kind == Kind.SYS_EXEC) execs++;
-  else if (kind == Kind.SYS_EXIT) exits++;
-  else forks++;
+  const quiet = quietReads;
+  tell(kind, record, size);
+  if (!eventsOut.commit(mark)) {
+    setQuietReads(quiet);
+    return Status.FULL;
+  }
+  count(kind);
   return Status.DONE;
 }
 
-/** Bytes a record of this kind must have; args is the last area of sys.exec and may be shorter. */
+/** Bytes a record of this kind must have, 0 for a kind of no interest; the last area of some may be shorter. */
 function sizeOf(kind: u32): u32 {
-  if (kind == Kind.SYS_EXEC) return <u32>SysExec.args(0);
-  return kind == Kind.SYS_EXIT ? SysExit.SIZE : SysFork.SIZE;
+  switch (kind) {
+    case Kind.SYS_EXEC:
+      return <u32>SysExec.args(0);
+    case Kind.SYS_EXIT:
+      return SysExit.SIZE;
+    case Kind.SYS_FORK:
+      return SysFork.SIZE;
+    case Kind.FILE_OPEN:
+      return <u32>FileOpen.path(0);
+    case Kind.FILE_IO:
+      return <u32>FileIo.path(0);
+    case Kind.FILE_NAME:
+      return <u32>FileName.name2(0);
+    default:
+      return 0;
+  }
+}
+
+function tell(kind: u32, record: usize, size: u32): void {
+  if (kind == Kind.SYS_EXEC) onExec(record, size);
+  else if (kind == Kind.SYS_EXIT) onExit(record);
+  else if (kind == Kind.SYS_FORK) onFork(record);
+  // The native side has checked that an area's used length is what there is of it.
+  else if (kind == Kind.FILE_OPEN) onFileOpen(record);
+  else if (kind == Kind.FILE_IO) onFileIo(record);
+  else onFileName(record);
+}
+
+function count(kind: u32): void {
+  if (kind == Kind.SYS_EXEC) execs++;
+  else if (kind == Kind.SYS_EXIT) exits++;
+  else if (kind == Kind.SYS_FORK) forks++;
+  else files++;
 }
 
 function onExec(record: usize, size: u32): void {
@@ -84,7 +121,8 @@ function onExec(record: usize, size: u32): void {
 
   const cut = (SysExec.flags(record) & PathFlag.ARGS_CUT) != 0;
   eventHead(record, EventType.PROCESS_EXEC, <u32>SysExec.exe(0));
-  eventsOut.map(cwd.length ? 4 : 3);
+  const script = SysExec.script_len(record) != 0;
+  eventsOut.map((cwd.length ? 5 : 4) + (script ? 2 : 0));
   eventsOut.text('exe');
   // The schema wants an exe: the thread's name, which execve has just set from it, where the path could not be read.
   if (exe.length) exe.out();
@@ -97,19 +135,33 @@ function onExec(record: usize, size: u32): void {
   }
   eventsOut.text('is_shell');
   eventsOut.boolean(exe.isShell());
-  if (cut) metaArgsCut(SysExec.args_total(record) - argsLength);
-  else eventsOut.map(0);
+  eventsOut.text('is_script');
+  eventsOut.boolean(script);
+  if (script) scriptOut(record, cwd);
+  if (cut) metaMissing('args', SysExec.args_total(record) - argsLength);
+  else metaNamespaces(record);
 }
 
-function metaArgsCut(missing: u32): void {
+/** A script's path is relative to where it was started, unless it begins with a slash. This uses up cwd. */
+function scriptOut(record: usize, cwd: PathText): void {
+  eventsOut.text('interpreter');
+  eventsOut.str(SysExec.interp(record), SysExec.interp_len(record));
+  eventsOut.text('script_path');
+  resolveName(cwd, SysExec.script(record), SysExec.script_len(record)).out();
+}
+
+function metaNamespaces(record: usize): void {
+  eventsOut.map(1);
+  eventsOut.text('ext');
+  eventsOut.map(1);
+  eventsOut.text('namespaces');
   eventsOut.map(3);
-  eventsOut.text('completeness');
-  eventsOut.text('partial');
-  eventsOut.text('missing');
-  eventsOut.array(1);
-  eventsOut.text('args');
-  eventsOut.text('missing_bytes');
-  eventsOut.uint(missing);
+  eventsOut.text('pid');
+  eventsOut.uint(SysExec.pid_ns(record));
+  eventsOut.text('mnt');
+  eventsOut.uint(SysExec.mnt_ns(record));
+  eventsOut.text('net');
+  eventsOut.uint(SysExec.net_ns(record));
 }
 
 function onExit(record: usize): void {
@@ -150,6 +202,14 @@ function onFork(record: usize): void {
   tableEntry(record, ProcHow.FORK, SysFork.child_tgid(record), RecHeader.tgid(record), SysFork.child_start_ns(record), RecHeader.start_ns(record));
   for (let i = 0; i < 4; i++) eventsOut.nil();
   eventsOut.uint(0);
+
+  eventHead(record, EventType.PROCESS_FORK, SysFork.SIZE);
+  eventsOut.map(2);
+  eventsOut.text('child_pid');
+  eventsOut.uint(SysFork.child_tgid(record));
+  eventsOut.text('is_thread');
+  eventsOut.boolean(false);
+  eventsOut.map(0);
 }
 
 /** The first elements of a proc.start record: exe, args, cwd, cgroup and flags follow. */
@@ -165,18 +225,6 @@ function tableEntry(record: usize, how: u32, tgid: u32, ppid: u32, startNs: u64,
   eventsOut.uint(RecHeader.uid(record));
   eventsOut.uint(RecHeader.gid(record));
   eventsOut.str(RecHeader.comm(record), commLength(RecHeader.comm(record)));
-}
-
-/** The first elements of an event record: data and meta follow. */
-function eventHead(record: usize, type: string, originSize: u32): void {
-  eventsOut.array(9);
-  eventsOut.uint(Kind.EVENT);
-  eventsOut.text(type);
-  eventsOut.uint(RecHeader.ts_ns(record));
-  eventsOut.bin(record, originSize);
-  eventsOut.nil();
-  eventsOut.nil();
-  eventsOut.uint(0);
 }
 
 /** [tgid, ppid, start_ns, uid, gid, comm, exe, args, cwd, cgroup] -> proc.start. */
@@ -244,7 +292,11 @@ function onStats(): void {
   stat('exits', exits);
   stat('forks', forks);
   stat('snapshots', snapshots);
+  stat('files', files);
+  stat('quiet_reads', quietReads);
   stat('malformed', short);
+  stat('undecoded_bytes', Undecoded.bytes);
+  stat('undecoded_records', Undecoded.records);
   stat('invalid_utf8', eventsOut.replaced);
   stat('paths_cut', PathText.cutCount);
 }
@@ -252,7 +304,7 @@ function onStats(): void {
 defineModule(
   'system',
   '0.1.0',
-  [Kind.SYS_EXEC, Kind.SYS_EXIT, Kind.SYS_FORK, Kind.SYS_PROC],
+  [Kind.SYS_EXEC, Kind.SYS_EXIT, Kind.SYS_FORK, Kind.SYS_PROC, Kind.FILE_OPEN, Kind.FILE_IO, Kind.FILE_NAME, Kind.PIPE_DATA],
   [Kind.PROC_START, Kind.PROC_END, Kind.EVENT],
   onInit,
   onRecord,

@@ -2,7 +2,7 @@
 import { eventsOut } from '../../abi/module';
 import { COMM_LEN, PATH_AREA } from '../../abi/records';
 
-/** A path put together from its components; three exist at once at most. */
+/** A path put together from its components; four exist at once at most. */
 @unmanaged
 export class PathText {
   static cutCount: u64 = 0;
@@ -13,6 +13,32 @@ export class PathText {
   out(): void {
     if (this.length) eventsOut.str(this.at, this.length);
     else eventsOut.nil();
+  }
+
+  /** Writes the last component. */
+  nameOut(): void {
+    let start = this.length;
+    while (start > 0 && load<u8>(this.at + start - 1) != 0x2f) start--;
+    eventsOut.str(this.at + start, this.length - start);
+  }
+
+  /** Is it a file that programs read to run, not for what is in it: libraries, fonts, locales, and what the kernel shows of itself? */
+  isSystem(): bool {
+    return (
+      this.below('/usr/lib/') ||
+      this.below('/usr/lib64/') ||
+      this.below('/usr/share/') ||
+      this.below('/usr/libexec/') ||
+      this.below('/lib/') ||
+      this.below('/lib64/') ||
+      this.below('/proc/') ||
+      this.below('/sys/') ||
+      this.below('/etc/ld.so.')
+    );
+  }
+
+  private below(folder: string): bool {
+    return this.length > <usize>folder.length && same(this.at, folder.length, folder);
   }
 
   /** Is the last component the name of a shell? */
@@ -34,17 +60,18 @@ export class PathText {
   }
 }
 
-/** Room for a path of PATH_AREA bytes and the three dots of a cut one. */
-const SLOT: usize = <usize>PATH_AREA + 8;
-const slots: usize = heap.alloc(3 * SLOT);
-const texts: StaticArray<PathText> = [new PathText(), new PathText(), new PathText()];
+/** Room for a path of PATH_AREA bytes, the three dots of a cut one, and a name of PATH_AREA bytes behind it. */
+const SLOT: usize = 2 * <usize>PATH_AREA + 16;
+const SLOTS: i32 = 4;
+const slots: usize = heap.alloc(<usize>SLOTS * SLOT);
+const texts: StaticArray<PathText> = [new PathText(), new PathText(), new PathText(), new PathText()];
 let next: i32 = 0;
 
 /** @param length bytes of components, leaf first, each ended by a NUL; `cut` when the ones nearest the root are missing. */
 export function pathOf(from: usize, length: u32, cut: u32): PathText {
   const text = texts[next];
   text.at = slots + <usize>next * SLOT;
-  next = (next + 1) % 3;
+  next = (next + 1) % SLOTS;
   text.length = 0;
   length = min(length, PATH_AREA);
   if (cut) {
@@ -67,6 +94,33 @@ export function pathOf(from: usize, length: u32, cut: u32): PathText {
   }
   if (text.length == 0) put(text, '/');
   return text;
+}
+
+/**
+ * Puts a name behind its folder as the kernel would have walked it, but for symbolic links: `.` and empty components go, `..` takes one away.
+ * The folder's text becomes the result's. @param length 0: the folder itself, as far as it is known.
+ */
+export function resolveName(folder: PathText, name: usize, length: u32): PathText {
+  length = min(length, PATH_AREA);
+  if (length && load<u8>(name) == 0x2f) folder.length = 0;
+  // The root is told as a slash, which every component brings along.
+  if (folder.length == 1) folder.length = 0;
+  let start: usize = 0;
+  while (start < length) {
+    let end = start;
+    while (end < length && load<u8>(name + end) != 0x2f) end++;
+    const size = end - start;
+    if (size == 2 && load<u16>(name + start) == 0x2e2e) {
+      while (folder.length > 0 && load<u8>(folder.at + --folder.length) != 0x2f) {}
+    } else if (size && !(size == 1 && load<u8>(name + start) == 0x2e)) {
+      store<u8>(folder.at + folder.length++, 0x2f);
+      memory.copy(folder.at + folder.length, name + start, size);
+      folder.length += size;
+    }
+    start = end + 1;
+  }
+  if (folder.length == 0) put(folder, '/');
+  return folder;
 }
 
 function put(text: PathText, ascii: string): void {

@@ -46,7 +46,15 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
   const decoders = loadDecoders(paths.decoders);
   const source = new EbpfSource(sourceOptions(config, command[0]));
   const pool = new ShardPool({ shards: config['decode.shards'], decoders, host, version });
-  const pipeline = new Pipeline({ source, pool, sink, log: say, live: true, ...(recorder && { recorder }) });
+  const pipeline = new Pipeline({
+    source,
+    pool,
+    sink,
+    log: say,
+    live: true,
+    ...(recorder && { recorder }),
+    ...(config['capture.verdicts'] && { onNote: (note) => source.judge(note) }),
+  });
   let exitCode = 0;
   try {
     await pool.load();
@@ -106,6 +114,8 @@ function sourceOptions(config: Config, command: string | undefined): Constructor
     batchBytes: config['capture.batch_bytes'],
     flushMs: config['capture.flush_ms'],
     maxInFlightBytes: config['capture.max_in_flight_bytes'],
+    rateLimitBytes: config['capture.rate_limit_bytes'],
+    plaintextPorts: config['capture.plaintext_ports'],
     ...(command !== undefined && { command }),
     scope: {
       all: command === undefined && !named,

@@ -43,6 +43,25 @@ export const settings = {
   },
   'capture.pids': { type: 'integers', fallback: [], min: 1, max: 4194304, doc: 'Capture only these processes and their descendants. Empty: every process.' },
   'capture.comms': { type: 'strings', fallback: [], doc: 'Capture only threads with these names (at most 15 bytes each). Empty: every process.' },
+  'capture.plaintext_ports': {
+    type: 'integers',
+    fallback: [11434, 1234, 8000, 8080],
+    min: 1,
+    max: 65535,
+    doc: 'TCP ports on which model servers speak unencrypted HTTP (Ollama, LM Studio, vLLM, llama.cpp). What is no HTTP there is skipped.',
+  },
+  'capture.verdicts': {
+    type: 'boolean',
+    fallback: true,
+    doc: 'Stop copying a connection once its exchanges have shown that it carries no AI traffic. It is looked at again with each POST.',
+  },
+  'capture.rate_limit_bytes': {
+    type: 'integer',
+    fallback: 0,
+    min: 0,
+    max: 8 * 1024 * MEBI,
+    doc: 'Payload bytes of one process that are copied in a second; of its calls past that only the first 1024 bytes are. 0: no limit.',
+  },
   'capture.exes': { type: 'strings', fallback: [], doc: 'Capture only processes that execute these files, and their descendants. Empty: every process.' },
   'capture.uids': {
     type: 'integers',

@@ -1,4 +1,5 @@
 // The router of one shard: hands whole buffers from module to module by the kinds they declare, and never looks into a record.
+import { Kind } from '../gen/records.js';
 import { type CompiledDecoder, DecoderError, type DecoderLimits, type DecoderManifest, DecoderModule, type LaneSink } from './decoder-module.js';
 
 /** A module file, ready to be instantiated in any thread. */
@@ -8,9 +9,8 @@ export interface LoadedDecoder {
   readonly compiled: CompiledDecoder;
 }
 
-/** Kinds below this number come from sources; kinds from 48 on go to the host (schema/records.toml). */
+/** Kinds below this number come from sources (schema/records.toml). */
 const FIRST_DECODER_KIND = 32;
-const FIRST_HOST_KIND = 48;
 const ALL_KINDS = -1;
 
 const MEBI = 1024 * 1024;
@@ -121,7 +121,7 @@ export class Chain {
   private newStage(decoder: LoadedDecoder): Stage {
     const limits = { inBytes: CHAIN_BUFFER_BYTES, outBytes: CHAIN_BUFFER_BYTES, maxConnections: MAX_CONNECTIONS, memoryBytes: MEMORY_BYTES };
     let instance = new DecoderModule(decoder.compiled, limits, this.options.log);
-    const makesEvents = instance.manifest.produces.some((kind) => kind >= FIRST_HOST_KIND);
+    const makesEvents = instance.manifest.produces.includes(Kind.event);
     if (makesEvents) {
       limits.outBytes = EVENT_LANE_BYTES;
       instance = new DecoderModule(decoder.compiled, limits, this.options.log);

@@ -14,6 +14,18 @@ export const EventType = {
   process_exec: 'process.exec',
   /** A process ended. */
   process_exit: 'process.exit',
+  /** A process made another one. */
+  process_fork: 'process.fork',
+  /** A process of an agent opened a file to write it, or made it. */
+  file_open: 'file.open',
+  /** A process of an agent read from a file: the sum of one open file. */
+  file_read: 'file.read',
+  /** A process of an agent wrote to a file, made it or cut it: the sum of one open file. */
+  file_write: 'file.write',
+  /** A process of an agent removed a name. */
+  file_delete: 'file.delete',
+  /** A process of an agent changed a name. */
+  file_rename: 'file.rename',
 } as const;
 export type EventTypeName = (typeof EventType)[keyof typeof EventType];
 

@@ -8,6 +8,9 @@ export const TLS_CHUNK = 16384;
 /** Chunks copied of one call at most: 4 MiB, the rest is truncated. */
 export const TLS_CALL_CHUNKS = 256;
 
+/** Bytes that are still copied of a call of a process over its rate. */
+export const SHED_HEAD = 1024;
+
 /** Bytes kept of exe and cwd. */
 export const PATH_AREA = 1024;
 
@@ -16,6 +19,18 @@ export const CGROUP_AREA = 512;
 
 /** Bytes kept of the argument vector. */
 export const ARGS_AREA = 4096;
+
+/** Descriptors of a process whose files are followed: 0 to one less. */
+export const FILE_FDS = 1024;
+
+/** A file that stays open is told of anew after this long, s. */
+export const FILE_INTERIM_S = 30;
+
+/** Bytes kept of the name of a script. */
+export const SCRIPT_AREA = 512;
+
+/** Bytes kept of the name of a script's interpreter. */
+export const INTERP_AREA = 256;
 
 /** TASK_COMM_LEN. */
 export const COMM_LEN = 16;
@@ -45,6 +60,14 @@ export const Kind = {
   sock_data: 6,
   /** A socket whose plaintext was captured is closed; laid out like tls.close. */
   sock_close: 7,
+  /** A regular file was opened for writing, or made. */
+  file_open: 8,
+  /** What a process read from and wrote to one open file, summed up. */
+  file_io: 9,
+  /** A name was removed, changed or its file truncated. */
+  file_name: 10,
+  /** One chunk of JSON-RPC that a program wrote to, or read from, a pipe or Unix socket; laid out like tls.data. */
+  pipe_data: 15,
   /** A process mapped an executable file that no process had mapped before, as far as the kernel side remembers. */
   sys_map: 18,
   /** A process that was running before capture began, as /proc shows it. */
@@ -76,6 +99,10 @@ export const KindText: Readonly<Record<number, string>> = {
   5: 'sys.fork',
   6: 'sock.data',
   7: 'sock.close',
+  8: 'file.open',
+  9: 'file.io',
+  10: 'file.name',
+  15: 'pipe.data',
   18: 'sys.map',
   16: 'sys.proc',
   17: 'conn.info',
@@ -112,6 +139,10 @@ export const TlsFlag = {
   truncated: 4,
   /** First call ever seen on this TLS object: offset 0 need not be the start of the connection. */
   opened: 8,
+  /** Bytes of this direction before this call were skipped by a verdict: a gap that is no loss. */
+  resumed: 16,
+  /** Last chunk of a call that was cut because the process was over its rate: the rest of the call was not copied. */
+  shed: 32,
 } as const;
 
 /** Names of TlsFlag by number, as documents and events write them. */
@@ -120,6 +151,36 @@ export const TlsFlagText: Readonly<Record<number, string>> = {
   2: 'last',
   4: 'truncated',
   8: 'opened',
+  16: 'resumed',
+  32: 'shed',
+};
+
+/** Bits of tls_close.flags. */
+export const CloseFlag = {
+  /** The connection was being skipped when it ended: what is missing at the end of its streams is no loss. */
+  skipped: 1,
+} as const;
+
+/** Names of CloseFlag by number, as documents and events write them. */
+export const CloseFlagText: Readonly<Record<number, string>> = {
+  1: 'skipped',
+};
+
+/** What the kernel side does with a connection, as the host has said. */
+export const Verdict = {
+  /** Copy it. */
+  none: 0,
+  /** Skip it from its next request on, unless that is a POST. */
+  skip_requests: 1,
+  /** It speaks no HTTP: skip it from its next write on. */
+  skip_all: 2,
+} as const;
+
+/** Names of Verdict by number, as documents and events write them. */
+export const VerdictText: Readonly<Record<number, string>> = {
+  0: 'none',
+  1: 'skip_requests',
+  2: 'skip_all',
 };
 
 /** Bits of sys_exec.flags: which area was cut at its limit or could not be read. */
@@ -140,6 +201,61 @@ export const PathFlagText: Readonly<Record<number, string>> = {
   2: 'cwd',
   4: 'cgroup',
   8: 'args',
+};
+
+/** What file.name tells. */
+export const FileOp = {
+  /** unlink, unlinkat. */
+  delete: 1,
+  /** rmdir, unlinkat with AT_REMOVEDIR. */
+  rmdir: 2,
+  /** rename, renameat, renameat2. */
+  rename: 3,
+  /** renameat2 with RENAME_EXCHANGE. */
+  exchange: 4,
+  /** truncate; ftruncate counts to the open file. */
+  truncate: 5,
+} as const;
+
+/** Names of FileOp by number, as documents and events write them. */
+export const FileOpText: Readonly<Record<number, string>> = {
+  1: 'delete',
+  2: 'rmdir',
+  3: 'rename',
+  4: 'exchange',
+  5: 'truncate',
+};
+
+/** Bits of file_open.flags, file_io.flags and file_name.flags. */
+export const FileFlag = {
+  /** The path (of a name: its folder) holds only the last components. */
+  path_cut: 1,
+  /** The same of the second folder. */
+  path2_cut: 2,
+  /** A name as the program gave it was longer than its area, or could not be read. */
+  name_cut: 4,
+  /** This open made the file. */
+  created: 8,
+  /** The file was cut when it was opened, or later through this descriptor. */
+  truncated: 16,
+  /** The file is still open: more may follow. */
+  interim: 32,
+  /** The file was mapped as code: what was read of it was read to load it. */
+  code: 64,
+  /** The open was not seen: the descriptor was inherited, received, or is older than the sensor. */
+  joined: 128,
+} as const;
+
+/** Names of FileFlag by number, as documents and events write them. */
+export const FileFlagText: Readonly<Record<number, string>> = {
+  1: 'path_cut',
+  2: 'path2_cut',
+  4: 'name_cut',
+  8: 'created',
+  16: 'truncated',
+  32: 'interim',
+  64: 'code',
+  128: 'joined',
 };
 
 /** How an HTTP message ended (http.end). */
@@ -281,7 +397,7 @@ export const ScopeRuleText: Readonly<Record<number, string>> = {
 
 /** Buckets of the kernel ledger: an array of struct ledger_cell. */
 export const Ledger = {
-  /** TLS calls that moved payload, in scope. */
+  /** Calls that moved payload through a connection that is captured, in scope. */
   seen: 0,
   /** tls.data records put into the ring, and their payload bytes. */
   emitted: 1,
@@ -311,8 +427,20 @@ export const Ledger = {
   scope_full: 13,
   /** System calls of 32-bit programs, which are not looked at. */
   foreign_abi: 14,
+  /** Calls on connections that carry no AI traffic, as the host has said or their first bytes show, and their bytes. */
+  skipped: 15,
+  /** Calls on files that could not be followed: the map was full, or the descriptor too high. */
+  file_full: 16,
+  /** Times that bytes went through a captured socket by no call that is looked at (sendfile, splice, io_uring), and those bytes. */
+  passed_by: 17,
+  /** Pipes and Unix sockets of processes in file scope whose first bytes are no JSON-RPC: nothing of them is seen. */
+  pipe_other: 18,
+  /** Calls of processes over their rate of which only the first bytes were copied, and the bytes that were not. */
+  shed: 19,
+  /** Sockets of processes in file scope whose first bytes are no HTTP: nothing of them is seen. */
+  sock_other: 20,
   /** Processes whose cgroup has more levels than are compared with the rules of scope. */
-  cgroup_deep: 15,
+  cgroup_deep: 21,
 } as const;
 
 /** Names of Ledger by number, as documents and events write them. */
@@ -332,7 +460,13 @@ export const LedgerText: Readonly<Record<number, string>> = {
   12: 'close_ring_full',
   13: 'scope_full',
   14: 'foreign_abi',
-  15: 'cgroup_deep',
+  15: 'skipped',
+  16: 'file_full',
+  17: 'passed_by',
+  18: 'pipe_other',
+  19: 'shed',
+  20: 'sock_other',
+  21: 'cgroup_deep',
 };
 
 /** Where a record was taken: the probed function or tracepoint. */
@@ -361,6 +495,8 @@ export const ProbeFunc = {
   process_fork: 66,
   /** The tracepoint sys_exit. */
   sys_exit: 67,
+  /** The tracepoint inet_sock_set_state. */
+  sock_plain_state: 80,
 } as const;
 
 /** Names of ProbeFunc by number, as documents and events write them. */
@@ -377,6 +513,7 @@ export const ProbeFuncText: Readonly<Record<number, string>> = {
   65: 'sched_process_exit',
   66: 'sched_process_fork',
   67: 'sys_exit',
+  80: 'inet_sock_set_state',
 };
 
 /** A field of a kernel record: its place in bytes. */
@@ -443,11 +580,11 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
       { name: 'read_bytes', offset: 72, size: 8 },
       { name: 'write_bytes', offset: 80, size: 8 },
       { name: 'func', offset: 88, size: 4 },
-      { name: 'reserved', offset: 92, size: 4 },
+      { name: 'flags', offset: 92, size: 4 },
     ],
   },
   sys_exec: {
-    size: 6752,
+    size: 7536,
     fields: [
       { name: 'header', offset: 0, size: 56 },
       { name: 'parent_start_ns', offset: 56, size: 8 },
@@ -458,11 +595,17 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
       { name: 'cgroup_len', offset: 80, size: 4 },
       { name: 'args_len', offset: 84, size: 4 },
       { name: 'args_total', offset: 88, size: 4 },
-      { name: 'reserved', offset: 92, size: 4 },
-      { name: 'exe', offset: 96, size: 1024 },
-      { name: 'cwd', offset: 1120, size: 1024 },
-      { name: 'cgroup', offset: 2144, size: 512 },
-      { name: 'args', offset: 2656, size: 4096 },
+      { name: 'pid_ns', offset: 92, size: 4 },
+      { name: 'mnt_ns', offset: 96, size: 4 },
+      { name: 'net_ns', offset: 100, size: 4 },
+      { name: 'script_len', offset: 104, size: 4 },
+      { name: 'interp_len', offset: 108, size: 4 },
+      { name: 'exe', offset: 112, size: 1024 },
+      { name: 'cwd', offset: 1136, size: 1024 },
+      { name: 'cgroup', offset: 2160, size: 512 },
+      { name: 'script', offset: 2672, size: 512 },
+      { name: 'interp', offset: 3184, size: 256 },
+      { name: 'args', offset: 3440, size: 4096 },
     ],
   },
   sys_exit: {
@@ -483,6 +626,55 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
       { name: 'child_start_ns', offset: 56, size: 8 },
       { name: 'child_tgid', offset: 64, size: 4 },
       { name: 'reserved', offset: 68, size: 4 },
+    ],
+  },
+  file_open: {
+    size: 1120,
+    fields: [
+      { name: 'header', offset: 0, size: 56 },
+      { name: 'inode', offset: 56, size: 8 },
+      { name: 'size', offset: 64, size: 8 },
+      { name: 'fd', offset: 72, size: 4 },
+      { name: 'open_flags', offset: 76, size: 4 },
+      { name: 'mode', offset: 80, size: 4 },
+      { name: 'flags', offset: 84, size: 4 },
+      { name: 'path_len', offset: 88, size: 4 },
+      { name: 'reserved', offset: 92, size: 4 },
+      { name: 'path', offset: 96, size: 1024 },
+    ],
+  },
+  file_io: {
+    size: 1152,
+    fields: [
+      { name: 'header', offset: 0, size: 56 },
+      { name: 'opened_ns', offset: 56, size: 8 },
+      { name: 'inode', offset: 64, size: 8 },
+      { name: 'size', offset: 72, size: 8 },
+      { name: 'read_bytes', offset: 80, size: 8 },
+      { name: 'write_bytes', offset: 88, size: 8 },
+      { name: 'read_offset', offset: 96, size: 8 },
+      { name: 'write_offset', offset: 104, size: 8 },
+      { name: 'fd', offset: 112, size: 4 },
+      { name: 'flags', offset: 116, size: 4 },
+      { name: 'mode', offset: 120, size: 4 },
+      { name: 'path_len', offset: 124, size: 4 },
+      { name: 'path', offset: 128, size: 1024 },
+    ],
+  },
+  file_name: {
+    size: 4176,
+    fields: [
+      { name: 'header', offset: 0, size: 56 },
+      { name: 'op', offset: 56, size: 4 },
+      { name: 'flags', offset: 60, size: 4 },
+      { name: 'folder_len', offset: 64, size: 4 },
+      { name: 'folder2_len', offset: 68, size: 4 },
+      { name: 'name_len', offset: 72, size: 4 },
+      { name: 'name2_len', offset: 76, size: 4 },
+      { name: 'folder', offset: 80, size: 1024 },
+      { name: 'folder2', offset: 1104, size: 1024 },
+      { name: 'name', offset: 2128, size: 1024 },
+      { name: 'name2', offset: 3152, size: 1024 },
     ],
   },
   sys_map: {
@@ -522,11 +714,15 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
 export const layoutOfKind: Readonly<Record<number, string>> = {
   1: 'tls_data',
   6: 'tls_data',
+  15: 'tls_data',
   2: 'tls_close',
   7: 'tls_close',
   3: 'sys_exec',
   4: 'sys_exit',
   5: 'sys_fork',
+  8: 'file_open',
+  9: 'file_io',
+  10: 'file_name',
   18: 'sys_map',
 };
 
@@ -557,7 +753,7 @@ export const PeerOffset = {
   remote_addr: 24,
 } as const;
 
-/** Byte offsets of tls_data: kinds tls.data and sock.data; len payload bytes follow. */
+/** Byte offsets of tls_data: kinds tls.data, sock.data and pipe.data; len payload bytes follow. */
 export const TlsDataOffset = {
   SIZE: 144,
   header: 0,
@@ -585,12 +781,12 @@ export const TlsCloseOffset = {
   read_bytes: 72,
   write_bytes: 80,
   func: 88,
-  reserved: 92,
+  flags: 92,
 } as const;
 
 /** Byte offsets of sys_exec: kind sys.exec. Paths are components from leaf to root, each ended by a NUL, joined by the decoder. */
 export const SysExecOffset = {
-  SIZE: 6752,
+  SIZE: 7536,
   header: 0,
   parent_start_ns: 56,
   ppid: 64,
@@ -600,11 +796,17 @@ export const SysExecOffset = {
   cgroup_len: 80,
   args_len: 84,
   args_total: 88,
-  reserved: 92,
-  exe: 96,
-  cwd: 1120,
-  cgroup: 2144,
-  args: 2656,
+  pid_ns: 92,
+  mnt_ns: 96,
+  net_ns: 100,
+  script_len: 104,
+  interp_len: 108,
+  exe: 112,
+  cwd: 1136,
+  cgroup: 2160,
+  script: 2672,
+  interp: 3184,
+  args: 3440,
 } as const;
 
 /** Byte offsets of sys_exit: kind sys.exit. */
@@ -625,6 +827,55 @@ export const SysForkOffset = {
   child_start_ns: 56,
   child_tgid: 64,
   reserved: 68,
+} as const;
+
+/** Byte offsets of file_open: kind file.open. The path is components from leaf to root, each ended by a NUL. */
+export const FileOpenOffset = {
+  SIZE: 1120,
+  header: 0,
+  inode: 56,
+  size: 64,
+  fd: 72,
+  open_flags: 76,
+  mode: 80,
+  flags: 84,
+  path_len: 88,
+  reserved: 92,
+  path: 96,
+} as const;
+
+/** Byte offsets of file_io: kind file.io; the header tells who moved the last bytes, and when this was summed up. */
+export const FileIoOffset = {
+  SIZE: 1152,
+  header: 0,
+  opened_ns: 56,
+  inode: 64,
+  size: 72,
+  read_bytes: 80,
+  write_bytes: 88,
+  read_offset: 96,
+  write_offset: 104,
+  fd: 112,
+  flags: 116,
+  mode: 120,
+  path_len: 124,
+  path: 128,
+} as const;
+
+/** Byte offsets of file_name: kind file.name. A folder is components from leaf to root (of the current directory, or of the one that the call was given); a name is as the program gave it, relative to its folder unless it begins with a slash. */
+export const FileNameOffset = {
+  SIZE: 4176,
+  header: 0,
+  op: 56,
+  flags: 60,
+  folder_len: 64,
+  folder2_len: 68,
+  name_len: 72,
+  name2_len: 76,
+  folder: 80,
+  folder2: 1104,
+  name: 2128,
+  name2: 3152,
 } as const;
 
 /** Byte offsets of sys_map: kind sys.map. */

@@ -32,29 +32,34 @@ const numberAt = (stats: SourceStats, ...path: string[]): number => {
 /** @param source a live source's statistics have a `kernel` part; a recording's have not. */
 export function makeLedger(source: SourceStats, pipeline: PipelineStats, shards: readonly ShardStats[]): Ledger {
   const kernel = (bucket: string, what: 'bytes' | 'calls') => numberAt(source, 'kernel', bucket, what);
-  const http = (name: string) => shards.reduce((sum, shard) => sum + (shard.modules['http']?.counters[name] ?? 0), 0);
+  const counter = (module: string, name: string) => shards.reduce((sum, shard) => sum + (shard.modules[module]?.counters[name] ?? 0), 0);
+  const http = (name: string) => counter('http', name);
   const stages: LedgerStage[] = [];
   if (source['kernel'] !== undefined) {
     stages.push(
       stage(
         'kernel',
         kernel('seen', 'bytes'),
-        Object.fromEntries(['emitted', 'truncated', 'ring_full', 'fault'].map((bucket) => [bucket, kernel(bucket, 'bytes')])),
+        Object.fromEntries(['emitted', 'truncated', 'ring_full', 'fault', 'skipped', 'passed_by', 'shed'].map((bucket) => [bucket, kernel(bucket, 'bytes')])),
       ),
     );
     stages.push(stage('ring', kernel('emitted', 'bytes'), { read: numberAt(source, 'ring', 'payload_bytes') }));
     stages.push(stage('batches', numberAt(source, 'ring', 'payload_bytes'), { handed_over: pipeline.payload_bytes }));
   }
-  const decoded = http('in_bytes');
+  // What no decoder reads is counted by the system module.
+  const undecoded = counter('system', 'undecoded_bytes');
+  const decoded = http('in_bytes') + undecoded;
   // An instance that trapped takes the rest of its buffer with it; only then may the decoder have counted less than it was given.
-  const traps = shards.reduce((sum, shard) => sum + (shard.modules['http']?.traps ?? 0), 0);
+  const traps = shards.reduce((sum, shard) => sum + (shard.modules['http']?.traps ?? 0) + (shard.modules['system']?.traps ?? 0), 0);
   const trapped = traps > 0 ? pipeline.payload_bytes - pipeline.failed_bytes - decoded : 0;
   stages.push(stage('shards', pipeline.payload_bytes, { decoder: decoded, failed: pipeline.failed_bytes, decoder_trap: trapped }));
-  stages.push(stage('decoder', decoded, Object.fromEntries(DECODE_BUCKETS.map((bucket) => [bucket, http(bucket)]))));
+  stages.push(stage('decoder', decoded, { ...Object.fromEntries(DECODE_BUCKETS.map((bucket) => [bucket, http(bucket)])), no_decoder: undecoded }));
   const lost = {
     ring_full: kernel('ring_full', 'bytes'),
     fault: kernel('fault', 'bytes'),
     truncated: kernel('truncated', 'bytes'),
+    passed_by: kernel('passed_by', 'bytes'),
+    shed: kernel('shed', 'bytes'),
     shard_failed: pipeline.failed_bytes,
     decoder_trap: trapped,
   };

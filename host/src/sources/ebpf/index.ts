@@ -1,12 +1,14 @@
 // The eBPF source: loads the sensor, attaches it to every TLS library of the machine, hands its batches on; never decodes a record.
 import { readFile } from 'node:fs/promises';
+import type { ConnectionNote } from '../../events/raw-event.js';
 import type { RecordBatch, Source, SourceStats } from '../../events/source.js';
-import { Gate, Ledger } from '../../gen/records.js';
+import { ConnNote, Gate, Ledger, Verdict } from '../../gen/records.js';
 import type { SeenAgent } from './agent-watch.js';
 import { AttachTable, type Target } from './attach.js';
 import { commandCandidates } from './command-files.js';
 import { Discovery } from './discovery.js';
 import { FileReport, type LateFile, type UnreadableFile } from './file-report.js';
+import { FileSweep } from './file-sweep.js';
 import { checkLayouts } from './layout-check.js';
 import type { NativeBatch, NativeOptions, NativeSensor, ScopeCell } from './native.js';
 import { isPermission, loadFailure, openAddon, probesRefused } from './native-errors.js';
@@ -54,11 +56,13 @@ export class EbpfSource implements Source {
   #sensor: NativeSensor | undefined;
   #table: AttachTable | undefined;
   #discovery: Discovery | undefined;
+  #sweep: FileSweep | undefined;
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
   #scope: Scope | undefined;
   #lossTimer: NodeJS.Timeout | undefined;
   #unreadable = 0;
+  readonly #verdicts = { given: 0, failed: 0 };
   #lastNative: SourceStats = {};
   #lastTargets: Target[] = [];
 
@@ -101,6 +105,19 @@ export class EbpfSource implements Source {
     this.#running().scopeRemove(process.pid);
   }
 
+  /** Takes what a decoder noted of a connection: one that carries no AI traffic is not copied any more. */
+  judge(note: ConnectionNote): void {
+    if (note.what !== ConnNote.not_ai || note.generation === 0n || this.#sensor === undefined) return;
+    const verdict = note.detail['all'] === true ? Verdict.skip_all : Verdict.skip_requests;
+    try {
+      this.#sensor.verdict(note.tgid, note.ssl, note.generation, verdict);
+      this.#verdicts.given += 1;
+    } catch {
+      // The connection is copied on, which costs only time.
+      this.#verdicts.failed += 1;
+    }
+  }
+
   /** Gives memory that only the start needed back to the kernel. Breakpoints in this process's own text go with it, which spares it the traps. */
   releaseStartupMemory(): void {
     openAddon(this.#options.addonPath).releaseStartupMemory();
@@ -138,8 +155,10 @@ export class EbpfSource implements Source {
       snapshot: { ...this.#snapshot },
       scope: this.#scope?.stats() ?? {},
       discovery: this.#discovery?.stats() ?? {},
+      file_sweeps_failed: this.#sweep?.failed ?? 0,
       process_peek: { unreadable: this.#unreadable },
       targets: this.targets().length,
+      verdicts: { ...this.#verdicts },
     };
   }
 
@@ -150,6 +169,8 @@ export class EbpfSource implements Source {
       this.#sensor = sensor;
       sensor.load();
       checkLayouts((name) => sensor.layout(name));
+      sensor.setRate(this.#options.rateLimitBytes ?? 0);
+      for (const port of this.#options.plaintextPorts ?? []) sensor.addPlainPort(port);
       this.#scope = new Scope(sensor, this.#options.scope);
       await this.#scope.apply();
       // What runs already may have any kind of socket open.
@@ -186,6 +207,7 @@ export class EbpfSource implements Source {
     this.#table = table;
     this.#discovery = discovery;
     sensor.start((batch) => this.#onNativeBatch(batch, onBatch));
+    this.#sweep = new FileSweep(sensor);
     if (this.#options.command !== undefined) await discovery.addFiles(await commandCandidates(this.#options.command));
     await discovery.scanAll();
     this.#watchLoss(sensor, discovery);
@@ -223,6 +245,7 @@ export class EbpfSource implements Source {
     clearInterval(this.#lossTimer);
     await this.#discovery?.close();
     await this.#scope?.close();
+    this.#sweep?.close();
     const sensor = this.#sensor;
     if (sensor === undefined) return;
     await new Promise<void>((resolve) => sensor.stop(resolve));

@@ -68,6 +68,8 @@ export interface NativeStats {
   };
   batches: { count: number; bytes: number; records: number; payloadBytes: number; inFlightBytes: number[] };
   links: number;
+  /** The processes of which most was left out because of their rate, the greatest first; at most 8. */
+  shed: { tgid: number; calls: number; bytes: number }[];
 }
 
 /** Error code property of errors thrown by the addon: the errno name, e.g. EPERM. */
@@ -97,6 +99,16 @@ export interface NativeSensor {
   setFilesAll(all: boolean): void;
   /** Opens bits (enum gate) of a process's gate: which of its system calls the kernel side looks at. The kernel does it itself for what it sees begin. */
   gateAdd(tgid: number, bits: number): void;
+  /** After how many ms a file that stays open is told of anew; FILE_INTERIM_S until it is set. */
+  setFileInterim(ms: number): void;
+  /** Has the kernel side tell of files that stay open and whose bytes have waited long enough. Throws with code (on kernels before 5.10: ENOTSUP or EINVAL). */
+  sweepFiles(): void;
+  /** Connections from or to this TCP port (0..65535) may carry unencrypted HTTP. */
+  addPlainPort(port: number): void;
+  /** Says what is to be done (enum verdict) with the connection that its records name so. */
+  verdict(tgid: number, ssl: bigint, generation: bigint, verdict: number): void;
+  /** Payload bytes of a process that are copied in a second (0: no limit); past it only the first SHED_HEAD bytes of each call are. */
+  setRate(bytes: number): void;
   /** Starts the reader thread. onBatch runs on the main thread, once per batch. */
   start(onBatch: (batch: NativeBatch) => void): void;
   credit(shard: number, bytes: number): void;

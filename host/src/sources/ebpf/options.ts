@@ -20,6 +20,10 @@ export interface EbpfOptions {
   /** Bytes handed over and not credited, per shard, before the source waits. At least two batches. Default 16 MiB. */
   readonly maxInFlightBytes?: number;
   readonly scope: ScopeOptions;
+  /** TCP ports on which model servers speak unencrypted HTTP. Default none. */
+  readonly plaintextPorts?: readonly number[];
+  /** Payload bytes of a process that are copied in a second; 0, the default, is no limit. */
+  readonly rateLimitBytes?: number;
   /** A program that will be started under observation: it is probed before. */
   readonly command?: string;
 }

@@ -5,7 +5,7 @@ import type { NativeStats } from './native.js';
 
 /** Kernel buckets by name of enum ledger, the ring, and the batches handed over. */
 export function nativeStats(native: NativeStats): SourceStats {
-  const { kernel, ring, batches, links } = native;
+  const { kernel, ring, batches, links, shed } = native;
   return {
     kernel: Object.fromEntries(
       Object.entries(LedgerText).map(([bucket, name]) => {
@@ -31,5 +31,7 @@ export function nativeStats(native: NativeStats): SourceStats {
       in_flight_bytes: Object.fromEntries(batches.inFlightBytes.map((bytes, shard) => [String(shard), bytes])),
     },
     links,
+    // By process id: of whom most was left out because of their rate.
+    rate_limited: Object.fromEntries(shed.map(({ tgid, calls, bytes }) => [String(tgid), { calls, bytes }])),
   };
 }

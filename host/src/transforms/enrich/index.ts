@@ -4,7 +4,7 @@ import { eventId, wallTime } from '../../events/event-id.js';
 import type { EventMeta, ProcessEnd, ProcessStart, RawEvent } from '../../events/raw-event.js';
 import type { HostContext } from '../../events/source.js';
 import { EventType, OISP_VERSION } from '../../gen/events.js';
-import { Kind, ProbeFunc, ProbeFuncText, RecHeaderOffset, TlsDataOffset } from '../../gen/records.js';
+import { Kind, layoutOfKind, ProbeFunc, ProbeFuncText, RecHeaderOffset, TlsDataOffset } from '../../gen/records.js';
 import { ProcessTable, type ProcessTableCounters } from './process-table.js';
 
 export interface EnrichOptions {
@@ -128,15 +128,18 @@ function readOrigin(bytes: Uint8Array): Origin | undefined {
     gid: view.getUint32(RecHeaderOffset.gid, true),
     startNs: view.getBigUint64(RecHeaderOffset.start_ns, true),
     comm: Buffer.from(end < 0 ? comm : comm.subarray(0, end)).toString('utf8'),
-    func: kind === Kind.tls_data && bytes.length >= TlsDataOffset.SIZE ? (bytes[TlsDataOffset.func] ?? 0) : 0,
+    func: layoutOfKind[kind] === 'tls_data' && bytes.length >= TlsDataOffset.SIZE ? (bytes[TlsDataOffset.func] ?? 0) : 0,
   };
 }
 
 function capture(origin: Origin | undefined): { capture_method: string; capture_point?: string } {
   if (!origin) return { capture_method: 'other' };
   if (origin.kind === Kind.tls_data) return { capture_method: 'ebpf_uprobe', capture_point: ProbeFuncText[origin.func] ?? 'unknown' };
-  return { capture_method: 'ebpf_tracepoint', capture_point: ProbeFuncText[TRACEPOINTS[origin.kind] ?? ProbeFunc.none] ?? 'unknown' };
+  return { capture_method: 'ebpf_tracepoint', capture_point: ProbeFuncText[TRACEPOINTS[origin.kind] ?? ProbeFunc.sys_exit] ?? 'unknown' };
 }
+
+/** How the content of an event was had, by the kind of the record that it begins in. */
+const CONTENT_SOURCES: Readonly<Record<number, string>> = { [Kind.tls_data]: 'tls_boundary', [Kind.sock_data]: 'plaintext_capture' };
 
 const TRACEPOINTS: Readonly<Record<number, number>> = {
   [Kind.sys_exec]: ProbeFunc.process_exec,
@@ -147,7 +150,7 @@ const TRACEPOINTS: Readonly<Record<number, number>> = {
 function confidence(meta: EventMeta, origin: Origin | undefined, process: ProcessContext | undefined): Confidence {
   const missing = [...(meta.missing ?? [])];
   if (process && process.exe === undefined) missing.push('process.exe');
-  const tls = origin?.kind === Kind.tls_data;
+  const content = origin && CONTENT_SOURCES[origin.kind];
   return {
     level: meta.level ?? 'high',
     completeness: meta.completeness ?? 'full',
@@ -155,7 +158,7 @@ function confidence(meta: EventMeta, origin: Origin | undefined, process: Proces
     ...(missing.length && { missing }),
     ...(meta.limitations?.length && { limitations: meta.limitations }),
     process_attribution: origin ? 'direct' : 'unknown',
-    ...(tls && { content_source: 'tls_boundary' }),
+    ...(content !== undefined && { content_source: content }),
     ...(meta.detection !== undefined && { ai_detection_method: meta.detection }),
   };
 }

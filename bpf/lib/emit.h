@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
-/* Copies the payload of one finished TLS call into the ring, chunk by chunk, and books every byte in the ledger.
+/* Copies the payload of one finished call into the ring, chunk by chunk, and books every byte in the ledger.
  *
  *     call of 50,000 bytes:  | 16384 | 16384 | 16384 | 848 |     full chunks in a loop, the tail in the smallest class that holds it
  *
@@ -11,6 +11,7 @@
 #include "base.h"
 #include "call_frames.h"
 #include "ledger.h"
+#include "rate.h"
 #include "ring.h"
 
 #define TLS_CALL_LIMIT ((u64)OISP_TLS_CHUNK * OISP_TLS_CALL_CHUNKS)
@@ -83,17 +84,26 @@ __noinline int put_tail(u64 from, u64 len, u64 done, u64 flags)
 	return 0;
 }
 
+/* What the last chunk of a call says of the bytes that were not copied: kept of those moved were within the rate, captured of those within the limit. */
+static __always_inline u64 cut_flag(u64 moved, u64 kept, u64 captured)
+{
+	if (kept < moved)
+		return OISP_TLS_FLAG_SHED;
+	return captured < kept ? OISP_TLS_FLAG_TRUNCATED : 0;
+}
+
 /* moved is the true length of the call, > 0; the thread's call_stack.head is filled. */
 static __always_inline void put_call(u64 buf, u64 moved)
 {
-	u64 captured = moved > TLS_CALL_LIMIT ? TLS_CALL_LIMIT : moved;
-	u64 end_flags = moved > TLS_CALL_LIMIT ? OISP_TLS_FLAG_LAST | OISP_TLS_FLAG_TRUNCATED : OISP_TLS_FLAG_LAST;
+	u64 kept = rate_keeps(moved);
+	u64 captured = kept > TLS_CALL_LIMIT ? TLS_CALL_LIMIT : kept;
+	u64 end_flags = OISP_TLS_FLAG_LAST | cut_flag(moved, kept, captured);
 	u64 flags = OISP_TLS_FLAG_FIRST;
 	u64 done = 0;
 
 	ledger_add(OISP_LEDGER_SEEN, moved);
-	if (moved > captured)
-		ledger_add(OISP_LEDGER_TRUNCATED, moved - captured);
+	if (kept > captured)
+		ledger_add(OISP_LEDGER_TRUNCATED, kept - captured);
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < OISP_TLS_CALL_CHUNKS; i++) {
 		if (captured < done + OISP_TLS_CHUNK)
