@@ -37,6 +37,17 @@ void call_soon(Napi::Env env, Napi::Function callback) {
   global.Get("queueMicrotask").As<Napi::Function>().Call(global, {callback});
 }
 
+oisp_scope_cell scope_cell(const Napi::Value& value) {
+  Napi::Object given = value.As<Napi::Object>();
+  auto flag = [&](const char* name) -> uint32_t { return given.Get(name).As<Napi::Boolean>().Value(); };
+  return {flag("capture"), flag("inherit"), flag("files"), 0};
+}
+
+uint64_t number64(const Napi::Value& value) {
+  bool whole = false;
+  return value.As<Napi::BigInt>().Uint64Value(&whole);
+}
+
 class SensorWrap : public Napi::ObjectWrap<SensorWrap>, public BatchSink {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -49,6 +60,11 @@ class SensorWrap : public Napi::ObjectWrap<SensorWrap>, public BatchSink {
                            InstanceMethod<&SensorWrap::scope_add>("scopeAdd"),
                            InstanceMethod<&SensorWrap::scope_remove>("scopeRemove"),
                            InstanceMethod<&SensorWrap::scope_add_comm>("scopeAddComm"),
+                           InstanceMethod<&SensorWrap::scope_add_exe>("scopeAddExe"),
+                           InstanceMethod<&SensorWrap::scope_add_uid>("scopeAddUid"),
+                           InstanceMethod<&SensorWrap::scope_add_cgroup>("scopeAddCgroup"),
+                           InstanceMethod<&SensorWrap::scope_remove_exe>("scopeRemoveExe"),
+                           InstanceMethod<&SensorWrap::scope_remove_cgroup>("scopeRemoveCgroup"),
                            InstanceMethod<&SensorWrap::set_capture_all>("setCaptureAll"),
                            InstanceMethod<&SensorWrap::set_files_all>("setFilesAll"),
                            InstanceMethod<&SensorWrap::gate_add>("gateAdd"),
@@ -82,6 +98,11 @@ class SensorWrap : public Napi::ObjectWrap<SensorWrap>, public BatchSink {
   Napi::Value scope_add(const Napi::CallbackInfo& info);
   Napi::Value scope_remove(const Napi::CallbackInfo& info);
   Napi::Value scope_add_comm(const Napi::CallbackInfo& info);
+  Napi::Value scope_add_exe(const Napi::CallbackInfo& info);
+  Napi::Value scope_add_uid(const Napi::CallbackInfo& info);
+  Napi::Value scope_add_cgroup(const Napi::CallbackInfo& info);
+  Napi::Value scope_remove_exe(const Napi::CallbackInfo& info);
+  Napi::Value scope_remove_cgroup(const Napi::CallbackInfo& info);
   Napi::Value set_capture_all(const Napi::CallbackInfo& info);
   Napi::Value set_files_all(const Napi::CallbackInfo& info);
   Napi::Value gate_add(const Napi::CallbackInfo& info);
@@ -177,10 +198,32 @@ Napi::Value SensorWrap::detach(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SensorWrap::scope_add(const Napi::CallbackInfo& info) {
-  Napi::Object given = info[1].As<Napi::Object>();
-  auto flag = [&](const char* name) -> uint32_t { return given.Get(name).As<Napi::Boolean>().Value(); };
-  Failure failure = sensor_.scope_add(info[0].As<Napi::Number>().Uint32Value(), {flag("capture"), flag("inherit"), flag("files"), 0});
-  if (failure) throw_failure(info.Env(), failure);
+  if (Failure failure = sensor_.scope_add(info[0].As<Napi::Number>().Uint32Value(), scope_cell(info[1]))) throw_failure(info.Env(), failure);
+  return info.Env().Undefined();
+}
+
+Napi::Value SensorWrap::scope_add_exe(const Napi::CallbackInfo& info) {
+  if (Failure failure = sensor_.scope_add_exe({number64(info[0]), number64(info[1])}, scope_cell(info[2]))) throw_failure(info.Env(), failure);
+  return info.Env().Undefined();
+}
+
+Napi::Value SensorWrap::scope_add_uid(const Napi::CallbackInfo& info) {
+  if (Failure failure = sensor_.scope_add_uid(info[0].As<Napi::Number>().Uint32Value(), scope_cell(info[1]))) throw_failure(info.Env(), failure);
+  return info.Env().Undefined();
+}
+
+Napi::Value SensorWrap::scope_add_cgroup(const Napi::CallbackInfo& info) {
+  if (Failure failure = sensor_.scope_add_cgroup(number64(info[0]), scope_cell(info[1]))) throw_failure(info.Env(), failure);
+  return info.Env().Undefined();
+}
+
+Napi::Value SensorWrap::scope_remove_exe(const Napi::CallbackInfo& info) {
+  if (Failure failure = sensor_.scope_remove_exe({number64(info[0]), number64(info[1])})) throw_failure(info.Env(), failure);
+  return info.Env().Undefined();
+}
+
+Napi::Value SensorWrap::scope_remove_cgroup(const Napi::CallbackInfo& info) {
+  if (Failure failure = sensor_.scope_remove_cgroup(number64(info[0]))) throw_failure(info.Env(), failure);
   return info.Env().Undefined();
 }
 

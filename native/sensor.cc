@@ -206,16 +206,37 @@ Failure Sensor::attach_uprobe(const std::string& program_name, const std::string
   return {};
 }
 
+bool Sensor::take(int link_id, Probe* probe) {
+  std::lock_guard<std::mutex> lock(links_mutex_);
+  auto found = links_.find(link_id);
+  if (found == links_.end()) return false;
+  *probe = found->second;
+  links_.erase(found);
+  return true;
+}
+
 void Sensor::detach(int link_id) {
   Probe probe;
-  {
-    std::lock_guard<std::mutex> lock(links_mutex_);
-    auto found = links_.find(link_id);
-    if (found == links_.end()) return;
-    probe = found->second;
-    links_.erase(found);
+  if (!take(link_id, &probe)) return;
+  std::lock_guard<std::mutex> lock(closing_mutex_);
+  closing_.push_back(probe);
+  if (closer_runs_) return;
+  if (closer_.joinable()) closer_.join();
+  closer_runs_ = true;
+  closer_ = std::thread([this] { close_waiting(); });
+}
+
+void Sensor::close_waiting() {
+  for (;;) {
+    std::vector<Probe> batch;
+    {
+      std::lock_guard<std::mutex> lock(closing_mutex_);
+      batch.swap(closing_);
+      closer_runs_ = !batch.empty();
+      if (batch.empty()) return;
+    }
+    for (Probe& probe : batch) close_probe(probe);
   }
-  close_probe(probe);
 }
 
 // Each close waits for a grace period of the kernel. uprobe_multi links wait side by side, so as many threads as links take as long as
@@ -230,7 +251,8 @@ void Sensor::detach_all() {
         // The youngest first: tracepoints come off last.
         id = links_.rbegin()->first;
       }
-      detach(id);
+      Probe probe;
+      if (take(id, &probe)) close_probe(probe);
     }
   };
   std::vector<std::thread> others;
@@ -270,6 +292,31 @@ Failure Sensor::scope_add_comm(const std::string& comm) {
   control_->comm_rules = 1;
   return {};
 }
+
+Failure Sensor::put_rule(const char* map_name, const void* key, const oisp_scope_cell& cell, uint32_t kind) {
+  bpf_map* map = nullptr;
+  if (Failure failure = find_map(map_name, &map)) return failure;
+  if (bpf_map_update_elem(bpf_map__fd(map), key, &cell, BPF_ANY)) return fail(errno, std::string("add to ") + map_name);
+  control_->scope_rules |= kind;
+  return {};
+}
+
+Failure Sensor::drop_rule(const char* map_name, const void* key) {
+  bpf_map* map = nullptr;
+  if (Failure failure = find_map(map_name, &map)) return failure;
+  if (bpf_map_delete_elem(bpf_map__fd(map), key) && errno != ENOENT) return fail(errno, std::string("remove from ") + map_name);
+  return {};
+}
+
+Failure Sensor::scope_add_exe(const oisp_scope_file& file, const oisp_scope_cell& cell) { return put_rule("scope_exe", &file, cell, OISP_SCOPE_RULE_EXE); }
+
+Failure Sensor::scope_add_uid(uint32_t uid, const oisp_scope_cell& cell) { return put_rule("scope_uid", &uid, cell, OISP_SCOPE_RULE_UID); }
+
+Failure Sensor::scope_add_cgroup(uint64_t id, const oisp_scope_cell& cell) { return put_rule("scope_cgroup", &id, cell, OISP_SCOPE_RULE_CGROUP); }
+
+Failure Sensor::scope_remove_exe(const oisp_scope_file& file) { return drop_rule("scope_exe", &file); }
+
+Failure Sensor::scope_remove_cgroup(uint64_t id) { return drop_rule("scope_cgroup", &id); }
 
 void Sensor::set_capture_all(bool all) {
   if (control_) control_->capture_all = all;
@@ -369,6 +416,7 @@ std::array<oisp_ledger_cell, OISP_LEDGER_COUNT> Sensor::ledger() const {
 
 void Sensor::close() {
   detach_all();
+  if (closer_.joinable()) closer_.join();
   last_ledger_ = ledger();
   last_shed_ = shed();
   if (control_page_) munmap(control_page_, control_page_size_);

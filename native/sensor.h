@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "control.h"
@@ -53,7 +54,8 @@ class Sensor {
   std::optional<StructLayout> layout(const std::string& name) const;
 
   Failure attach_uprobe(const std::string& program, const std::string& path, const ProbePlace& place, int* link_id);
-  // An id that is not (or no longer) attached is ignored.
+  // Takes a probe off, in a thread of its own, because the kernel lets each close wait some 20 ms. An id that is not (or no longer) attached
+  // is ignored.
   void detach(int link_id);
   // Detaches every link. May be called from another thread than the rest.
   void detach_all();
@@ -62,6 +64,12 @@ class Sensor {
   Failure scope_add(uint32_t tgid, const oisp_scope_cell& cell);
   Failure scope_remove(uint32_t tgid);
   Failure scope_add_comm(const std::string& comm);
+  // Processes that execute this file, run as this user, are in this cgroup or below: decided as they do so, not for those that run already.
+  Failure scope_add_exe(const oisp_scope_file& file, const oisp_scope_cell& cell);
+  Failure scope_add_uid(uint32_t uid, const oisp_scope_cell& cell);
+  Failure scope_add_cgroup(uint64_t id, const oisp_scope_cell& cell);
+  Failure scope_remove_exe(const oisp_scope_file& file);
+  Failure scope_remove_cgroup(uint64_t id);
   void set_capture_all(bool all);
   // Whether file activity of processes without a scope cell is recorded.
   void set_files_all(bool all);
@@ -103,6 +111,10 @@ class Sensor {
   void identify_self();
   Failure attach_tracepoints();
   Failure find_map(const char* name, bpf_map** map) const;
+  Failure put_rule(const char* map_name, const void* key, const oisp_scope_cell& cell, uint32_t kind);
+  Failure drop_rule(const char* map_name, const void* key);
+  bool take(int link_id, Probe* probe);
+  void close_waiting();
 
   bpf_object* object_ = nullptr;
   void* control_page_ = nullptr;
@@ -114,6 +126,10 @@ class Sensor {
   UprobeMeans means_ = UprobeMeans::kPerf;
   std::map<int, Probe> links_;
   int next_link_ = 1;
+  std::mutex closing_mutex_;
+  std::vector<Probe> closing_;  // taken off and not yet closed
+  bool closer_runs_ = false;
+  std::thread closer_;  // ends when closing_ is empty
   std::vector<Shed> last_shed_;
   std::array<oisp_ledger_cell, OISP_LEDGER_COUNT> last_ledger_{};  // what the ledger said when it was closed
 };

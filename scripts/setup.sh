@@ -7,12 +7,13 @@ mode=${1:-base}
 case $mode in
   base) packages='clang llvm libbpf-dev libelf-dev zlib1g-dev g++ pkg-config ca-certificates' commands='clang llvm-strip g++ pkg-config' ;;
   test)
-    packages='clang llvm libbpf-dev libelf-dev zlib1g-dev g++ pkg-config ca-certificates python3 curl openssl util-linux iproute2'
+    packages='clang llvm libbpf-dev libelf-dev zlib1g-dev g++ pkg-config ca-certificates python3 curl openssl util-linux iproute2 libssl-dev'
     commands='clang llvm-strip g++ pkg-config python3 curl openssl setpriv nsenter ip'
+    test_headers=/usr/include/openssl/ssl.h
     ;;
   *) die "usage: setup.sh [base|test]" ;;
 esac
-headers='/usr/include/bpf/libbpf.h /usr/include/libelf.h /usr/include/zlib.h'
+headers="/usr/include/bpf/libbpf.h /usr/include/libelf.h /usr/include/zlib.h ${test_headers:-}"
 
 [ "$(uname -s)" = Linux ] || die "this is a Linux daemon: $(uname -s) has no eBPF"
 [ "$OISP_ARCH" != unsupported ] || die "$(uname -m) is not supported: build on x86_64 or aarch64"

@@ -32,6 +32,9 @@ typedef unsigned long long __oisp_u64;
 #define OISP_SCRIPT_AREA 512 /* Bytes kept of the name of a script. */
 #define OISP_INTERP_AREA 256 /* Bytes kept of the name of a script's interpreter. */
 #define OISP_COMM_LEN 16 /* TASK_COMM_LEN. */
+#define OISP_SCOPE_EXES 256 /* Executables that bring into scope at most, those of known agents included. */
+#define OISP_SCOPE_UIDS 64 /* Users that bring into scope at most. */
+#define OISP_SCOPE_CGROUPS 64 /* Cgroups that bring into scope at most. */
 
 /* What a record in the decoder chain is. */
 enum oisp_kind {
@@ -163,6 +166,13 @@ enum oisp_file_kind {
 	OISP_FILE_KIND_PIPE = 3, /* A pipe or FIFO. */
 };
 
+/* Kinds of rules that bring a process into scope when it executes a program, is forked or changes its user. */
+enum oisp_scope_rule {
+	OISP_SCOPE_RULE_EXE = 1, /* It executes this file. */
+	OISP_SCOPE_RULE_UID = 2, /* It runs as this user. */
+	OISP_SCOPE_RULE_CGROUP = 4, /* It is in this cgroup of the unified hierarchy, or below it. */
+};
+
 /* Buckets of the kernel ledger: an array of struct ledger_cell. */
 enum oisp_ledger {
 	OISP_LEDGER_SEEN = 0, /* Calls that moved payload through a connection that is captured, in scope. */
@@ -186,7 +196,8 @@ enum oisp_ledger {
 	OISP_LEDGER_PIPE_OTHER = 18, /* Pipes and Unix sockets of processes in file scope whose first bytes are no JSON-RPC: nothing of them is seen. */
 	OISP_LEDGER_SHED = 19, /* Calls of processes over their rate of which only the first bytes were copied, and the bytes that were not. */
 	OISP_LEDGER_SOCK_OTHER = 20, /* Sockets of processes in file scope whose first bytes are no HTTP: nothing of them is seen. */
-	OISP_LEDGER_COUNT = 21,
+	OISP_LEDGER_CGROUP_DEEP = 21, /* Processes whose cgroup has more levels than are compared with the rules of scope. */
+	OISP_LEDGER_COUNT = 22,
 };
 
 /* Where a record was taken: the probed function or tracepoint. */
@@ -479,6 +490,15 @@ struct oisp_ledger_cell {
 _Static_assert(sizeof(struct oisp_ledger_cell) == 16, "oisp_ledger_cell size");
 _Static_assert(__builtin_offsetof(struct oisp_ledger_cell, records) == 0, "oisp_ledger_cell.records");
 _Static_assert(__builtin_offsetof(struct oisp_ledger_cell, bytes) == 8, "oisp_ledger_cell.bytes");
+
+/* Key of the executables that bring into scope. */
+struct oisp_scope_file {
+	__oisp_u64 dev; /* Of the file's super block, as /proc/PID/mountinfo has it: on some file systems stat(2) tells another one. */
+	__oisp_u64 inode;
+};
+_Static_assert(sizeof(struct oisp_scope_file) == 16, "oisp_scope_file size");
+_Static_assert(__builtin_offsetof(struct oisp_scope_file, dev) == 0, "oisp_scope_file.dev");
+_Static_assert(__builtin_offsetof(struct oisp_scope_file, inode) == 8, "oisp_scope_file.inode");
 
 /* Value of the scope map (key: tgid). */
 struct oisp_scope_cell {

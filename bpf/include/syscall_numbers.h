@@ -34,6 +34,9 @@
 #define NR_RMDIR 84
 #define NR_CREAT 85
 #define NR_UNLINK 87
+#define NR_SETUID 105
+#define NR_SETREUID 113
+#define NR_SETRESUID 117
 #define NR_OPENAT 257
 #define NR_UNLINKAT 263
 #define NR_RENAMEAT 264
@@ -79,6 +82,9 @@
 #define NR_FCNTL 25
 #define NR_TRUNCATE 45
 #define NR_FTRUNCATE 46
+#define NR_SETUID 146
+#define NR_SETREUID 145
+#define NR_SETRESUID 147
 #define NR_OPENAT 56
 #define NR_UNLINKAT 35
 #define NR_RENAMEAT 38

@@ -3,6 +3,7 @@
 #pragma once
 
 int sys_map(unsigned long long *ctx);
+int sys_setuid(unsigned long long *ctx);
 int sys_open(unsigned long long *ctx);
 int sys_close(unsigned long long *ctx);
 int sys_dup(unsigned long long *ctx);
@@ -17,19 +18,20 @@ int io_pipe(unsigned long long *ctx);
 /* Handlers of system calls, by sys_row.handler. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 9);
+	__uint(max_entries, 10);
 	__uint(key_size, 4);
 	__array(values, int(unsigned long long *));
 } sys_handlers SEC(".maps") = {
 	.values = {
 		[1] = (void *)&sys_map,
-		[2] = (void *)&sys_open,
-		[3] = (void *)&sys_close,
-		[4] = (void *)&sys_dup,
-		[5] = (void *)&sys_copy,
-		[6] = (void *)&sys_ftruncate,
-		[7] = (void *)&sys_name,
-		[8] = (void *)&sys_io,
+		[2] = (void *)&sys_setuid,
+		[3] = (void *)&sys_open,
+		[4] = (void *)&sys_close,
+		[5] = (void *)&sys_dup,
+		[6] = (void *)&sys_copy,
+		[7] = (void *)&sys_ftruncate,
+		[8] = (void *)&sys_name,
+		[9] = (void *)&sys_io,
 	},
 };
 
@@ -52,77 +54,83 @@ struct {
 /* One row per system call number; handler 0: of no interest. */
 const volatile struct sys_row sys_rows[OISP_SYS_ROWS] = {
 #if defined(__TARGET_ARCH_x86)
-	[0] = { 8, 15 }, /* read */
-	[1] = { 8, 15 }, /* write */
-	[2] = { 2, 1 }, /* open */
-	[3] = { 3, 1 }, /* close */
+	[0] = { 9, 15 }, /* read */
+	[1] = { 9, 15 }, /* write */
+	[2] = { 3, 1 }, /* open */
+	[3] = { 4, 1 }, /* close */
 	[9] = { 1, 0 }, /* mmap */
-	[17] = { 8, 15 }, /* pread64 */
-	[18] = { 8, 15 }, /* pwrite64 */
-	[19] = { 8, 15 }, /* readv */
-	[20] = { 8, 15 }, /* writev */
-	[32] = { 4, 1 }, /* dup */
-	[33] = { 4, 1 }, /* dup2 */
-	[40] = { 5, 1 }, /* sendfile */
-	[44] = { 8, 15 }, /* sendto */
-	[45] = { 8, 15 }, /* recvfrom */
-	[46] = { 8, 15 }, /* sendmsg */
-	[47] = { 8, 15 }, /* recvmsg */
-	[72] = { 4, 1 }, /* fcntl */
-	[76] = { 7, 1 }, /* truncate */
-	[77] = { 6, 1 }, /* ftruncate */
-	[82] = { 7, 1 }, /* rename */
-	[84] = { 7, 1 }, /* rmdir */
-	[85] = { 2, 1 }, /* creat */
-	[87] = { 7, 1 }, /* unlink */
-	[257] = { 2, 1 }, /* openat */
-	[263] = { 7, 1 }, /* unlinkat */
-	[264] = { 7, 1 }, /* renameat */
-	[275] = { 5, 1 }, /* splice */
-	[292] = { 4, 1 }, /* dup3 */
-	[295] = { 8, 15 }, /* preadv */
-	[296] = { 8, 15 }, /* pwritev */
-	[299] = { 8, 15 }, /* recvmmsg */
-	[307] = { 8, 15 }, /* sendmmsg */
-	[316] = { 7, 1 }, /* renameat2 */
-	[326] = { 5, 1 }, /* copy_file_range */
-	[327] = { 8, 15 }, /* preadv2 */
-	[328] = { 8, 15 }, /* pwritev2 */
-	[436] = { 3, 1 }, /* close_range */
-	[437] = { 2, 1 }, /* openat2 */
+	[17] = { 9, 15 }, /* pread64 */
+	[18] = { 9, 15 }, /* pwrite64 */
+	[19] = { 9, 15 }, /* readv */
+	[20] = { 9, 15 }, /* writev */
+	[32] = { 5, 1 }, /* dup */
+	[33] = { 5, 1 }, /* dup2 */
+	[40] = { 6, 1 }, /* sendfile */
+	[44] = { 9, 15 }, /* sendto */
+	[45] = { 9, 15 }, /* recvfrom */
+	[46] = { 9, 15 }, /* sendmsg */
+	[47] = { 9, 15 }, /* recvmsg */
+	[72] = { 5, 1 }, /* fcntl */
+	[76] = { 8, 1 }, /* truncate */
+	[77] = { 7, 1 }, /* ftruncate */
+	[82] = { 8, 1 }, /* rename */
+	[84] = { 8, 1 }, /* rmdir */
+	[85] = { 3, 1 }, /* creat */
+	[87] = { 8, 1 }, /* unlink */
+	[105] = { 2, 0 }, /* setuid */
+	[113] = { 2, 0 }, /* setreuid */
+	[117] = { 2, 0 }, /* setresuid */
+	[257] = { 3, 1 }, /* openat */
+	[263] = { 8, 1 }, /* unlinkat */
+	[264] = { 8, 1 }, /* renameat */
+	[275] = { 6, 1 }, /* splice */
+	[292] = { 5, 1 }, /* dup3 */
+	[295] = { 9, 15 }, /* preadv */
+	[296] = { 9, 15 }, /* pwritev */
+	[299] = { 9, 15 }, /* recvmmsg */
+	[307] = { 9, 15 }, /* sendmmsg */
+	[316] = { 8, 1 }, /* renameat2 */
+	[326] = { 6, 1 }, /* copy_file_range */
+	[327] = { 9, 15 }, /* preadv2 */
+	[328] = { 9, 15 }, /* pwritev2 */
+	[436] = { 4, 1 }, /* close_range */
+	[437] = { 3, 1 }, /* openat2 */
 #endif
 #if defined(__TARGET_ARCH_arm64)
-	[23] = { 4, 1 }, /* dup */
-	[24] = { 4, 1 }, /* dup3 */
-	[25] = { 4, 1 }, /* fcntl */
-	[35] = { 7, 1 }, /* unlinkat */
-	[38] = { 7, 1 }, /* renameat */
-	[45] = { 7, 1 }, /* truncate */
-	[46] = { 6, 1 }, /* ftruncate */
-	[56] = { 2, 1 }, /* openat */
-	[57] = { 3, 1 }, /* close */
-	[63] = { 8, 15 }, /* read */
-	[64] = { 8, 15 }, /* write */
-	[65] = { 8, 15 }, /* readv */
-	[66] = { 8, 15 }, /* writev */
-	[67] = { 8, 15 }, /* pread64 */
-	[68] = { 8, 15 }, /* pwrite64 */
-	[69] = { 8, 15 }, /* preadv */
-	[70] = { 8, 15 }, /* pwritev */
-	[71] = { 5, 1 }, /* sendfile */
-	[76] = { 5, 1 }, /* splice */
-	[206] = { 8, 15 }, /* sendto */
-	[207] = { 8, 15 }, /* recvfrom */
-	[211] = { 8, 15 }, /* sendmsg */
-	[212] = { 8, 15 }, /* recvmsg */
+	[23] = { 5, 1 }, /* dup */
+	[24] = { 5, 1 }, /* dup3 */
+	[25] = { 5, 1 }, /* fcntl */
+	[35] = { 8, 1 }, /* unlinkat */
+	[38] = { 8, 1 }, /* renameat */
+	[45] = { 8, 1 }, /* truncate */
+	[46] = { 7, 1 }, /* ftruncate */
+	[56] = { 3, 1 }, /* openat */
+	[57] = { 4, 1 }, /* close */
+	[63] = { 9, 15 }, /* read */
+	[64] = { 9, 15 }, /* write */
+	[65] = { 9, 15 }, /* readv */
+	[66] = { 9, 15 }, /* writev */
+	[67] = { 9, 15 }, /* pread64 */
+	[68] = { 9, 15 }, /* pwrite64 */
+	[69] = { 9, 15 }, /* preadv */
+	[70] = { 9, 15 }, /* pwritev */
+	[71] = { 6, 1 }, /* sendfile */
+	[76] = { 6, 1 }, /* splice */
+	[145] = { 2, 0 }, /* setreuid */
+	[146] = { 2, 0 }, /* setuid */
+	[147] = { 2, 0 }, /* setresuid */
+	[206] = { 9, 15 }, /* sendto */
+	[207] = { 9, 15 }, /* recvfrom */
+	[211] = { 9, 15 }, /* sendmsg */
+	[212] = { 9, 15 }, /* recvmsg */
 	[222] = { 1, 0 }, /* mmap */
-	[243] = { 8, 15 }, /* recvmmsg */
-	[269] = { 8, 15 }, /* sendmmsg */
-	[276] = { 7, 1 }, /* renameat2 */
-	[285] = { 5, 1 }, /* copy_file_range */
-	[286] = { 8, 15 }, /* preadv2 */
-	[287] = { 8, 15 }, /* pwritev2 */
-	[436] = { 3, 1 }, /* close_range */
-	[437] = { 2, 1 }, /* openat2 */
+	[243] = { 9, 15 }, /* recvmmsg */
+	[269] = { 9, 15 }, /* sendmmsg */
+	[276] = { 8, 1 }, /* renameat2 */
+	[285] = { 6, 1 }, /* copy_file_range */
+	[286] = { 9, 15 }, /* preadv2 */
+	[287] = { 9, 15 }, /* pwritev2 */
+	[436] = { 4, 1 }, /* close_range */
+	[437] = { 3, 1 }, /* openat2 */
 #endif
 };

@@ -176,6 +176,14 @@ struct socket {
 	struct sock *sk;
 };
 
+typedef struct {
+	u32 val;
+} kuid_t;
+
+struct cred {
+	kuid_t uid;
+};
+
 struct ns_common {
 	unsigned int inum;
 };
@@ -216,6 +224,7 @@ struct mm_struct {
 struct kernfs_node {
 	struct kernfs_node *__parent;
 	const char *name;
+	u64 id;
 };
 
 /* Before 6.15. */
@@ -259,6 +268,7 @@ struct task_struct {
 	u64 utime;
 	u64 stime;
 	u64 start_boottime;
+	const struct cred *cred;
 	char comm[16];
 	struct fs_struct *fs;
 	struct files_struct *files;

@@ -2,6 +2,7 @@
 /* Writes file and cgroup paths as components from leaf to root; it never joins them and never takes a kernel lock. */
 #pragma once
 #include "base.h"
+#include "cgroup.h"
 
 #define NAME_MAX_BYTES 256
 #define PATH_STEPS 64
@@ -68,13 +69,6 @@ static __always_inline bool put_file_path(const struct path_area *area, const st
 		dentry = parent;
 	}
 	return false;
-}
-
-static __always_inline struct kernfs_node *kernfs_parent(struct kernfs_node *node)
-{
-	if (bpf_core_field_exists(struct kernfs_node, __parent))
-		return BPF_CORE_READ(node, __parent);
-	return BPF_CORE_READ((struct kernfs_node___plain *)node, parent);
 }
 
 /* Path of a cgroup in the unified hierarchy; the root itself has no component. False when the root was not reached. */

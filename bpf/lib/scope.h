@@ -85,5 +85,7 @@ static __always_inline bool files_in_scope(u32 tgid)
 
 	if (control.closing || tgid == control.own_tgid)
 		return false;
-	return cell ? cell->files : control.files_all;
+	if (cell)
+		return cell->files;
+	return control.files_all && (control.capture_all || comm_in_scope());
 }

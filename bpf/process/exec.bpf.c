@@ -2,11 +2,13 @@
 /* Records every successful execve of a process in scope; the environment is never read. */
 #include "base.h"
 #include "call_frames.h"
+#include "cgroup.h"
 #include "ledger.h"
 #include "open_files.h"
 #include "paths.h"
 #include "ring.h"
 #include "scope.h"
+#include "scope_rules.h"
 #include "task.h"
 
 static __always_inline void put_args(struct oisp_sys_exec *rec, struct mm_struct *mm)
@@ -38,7 +40,7 @@ static __always_inline void put_paths(struct oisp_sys_exec *rec, struct task_str
 		rec->flags |= OISP_PATH_FLAG_EXE_CUT;
 	if (!put_file_path(&cwd_area, __builtin_preserve_access_index(&fs->pwd)))
 		rec->flags |= OISP_PATH_FLAG_CWD_CUT;
-	if (!put_cgroup_path(&cgroup_area, BPF_CORE_READ(task, cgroups, dfl_cgrp, kn)))
+	if (!put_cgroup_path(&cgroup_area, cgroup_of(task)))
 		rec->flags |= OISP_PATH_FLAG_CGROUP_CUT;
 }
 
@@ -77,6 +79,7 @@ SEC("tp_btf/sched_process_exec") int process_exec(u64 *ctx)
 	calls_forget();
 	/* Descriptors that were to close at an exec are closed by now. */
 	files_end(current_tgid(), 0, OISP_FILE_FDS, true);
+	scope_by_rules(task);
 	if (scope_of(current_tgid()) != SCOPE_IN)
 		return 0;
 	rec = bpf_ringbuf_reserve(&ring, sizeof(*rec), 0);

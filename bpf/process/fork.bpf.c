@@ -5,6 +5,7 @@
 #include "ledger.h"
 #include "ring.h"
 #include "scope.h"
+#include "scope_rules.h"
 #include "task.h"
 
 SEC("tp_btf/sched_process_fork") int process_fork(u64 *ctx)
@@ -18,6 +19,8 @@ SEC("tp_btf/sched_process_fork") int process_fork(u64 *ctx)
 		return 0;
 	gate_inherit(parent_tgid, child_tgid);
 	scope_inherit(parent_tgid, child_tgid);
+	/* A child may be born into another cgroup, and its parent may have changed its user. */
+	scope_by_rules(child);
 	if (scope_of(parent_tgid) != SCOPE_IN && scope_of(child_tgid) != SCOPE_IN)
 		return 0;
 	rec = bpf_ringbuf_reserve(&ring, sizeof(*rec), 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
-/* Tells of each executable file the first time that a process maps it, so that a library loaded later is examined too; it knows no names. */
+/* Tells of each executable file that a process maps, at most once a second, so that a library loaded later is examined too; it knows no names. */
 #include "base.h"
 #include "ledger.h"
 #include "open_file.h"
@@ -11,6 +11,11 @@
 
 #define PROT_EXEC 4
 #define MAP_ANONYMOUS 0x20
+/*
+ * A process may be gone before its mappings can be looked at, and then the file was told of in vain: the next one tells of it again. The
+ * host knows most files by their numbers, so that a file in steady use costs one short record a second.
+ */
+#define TELL_AGAIN_NS 1000000000ull
 
 struct mapped_key {
 	u64 dev;
@@ -18,12 +23,11 @@ struct mapped_key {
 	u64 address; /* Of the kernel's inode: a number that is used again has another. */
 };
 
-/* An evicted file is told once more, which costs its finder a look. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
 	__type(key, struct mapped_key);
-	__type(value, u8);
+	__type(value, u64); /* When it was told of last. */
 } mapped SEC(".maps");
 
 SEC("tp_btf/sys_exit") int sys_map(u64 *ctx)
@@ -33,7 +37,7 @@ SEC("tp_btf/sys_exit") int sys_map(u64 *ctx)
 	struct inode *inode;
 	struct file *file;
 	struct oisp_sys_map *rec;
-	u8 yes = 1;
+	u64 *told, now;
 
 	if (!(sys_arg2(regs) & PROT_EXEC) || (sys_arg3(regs) & MAP_ANONYMOUS) || (u64)sys_result(ctx) >= (u64)-4095)
 		return 0;
@@ -45,7 +49,9 @@ SEC("tp_btf/sys_exit") int sys_map(u64 *ctx)
 	key.dev = device_of(inode);
 	key.inode = BPF_CORE_READ(inode, i_ino);
 	key.address = (u64)inode;
-	if (bpf_map_lookup_elem(&mapped, &key) || scope_of(current_tgid()) == SCOPE_OWN)
+	now = bpf_ktime_get_boot_ns();
+	told = bpf_map_lookup_elem(&mapped, &key);
+	if ((told && now - *told < TELL_AGAIN_NS) || scope_of(current_tgid()) == SCOPE_OWN)
 		return 0;
 	rec = bpf_ringbuf_reserve(&ring, sizeof(*rec), 0);
 	if (!rec) {
@@ -53,7 +59,7 @@ SEC("tp_btf/sys_exit") int sys_map(u64 *ctx)
 		ledger_add(OISP_LEDGER_SYS_RING_FULL, 0);
 		return 0;
 	}
-	bpf_map_update_elem(&mapped, &key, &yes, BPF_ANY);
+	bpf_map_update_elem(&mapped, &key, &now, BPF_ANY);
 	fill_header(&rec->header, OISP_KIND_SYS_MAP, sizeof(*rec));
 	rec->dev = key.dev;
 	rec->inode = key.inode;

@@ -23,6 +23,12 @@ export const SCRIPT_AREA: u32 = 512;
 export const INTERP_AREA: u32 = 256;
 /** TASK_COMM_LEN. */
 export const COMM_LEN: u32 = 16;
+/** Executables that bring into scope at most, those of known agents included. */
+export const SCOPE_EXES: u32 = 256;
+/** Users that bring into scope at most. */
+export const SCOPE_UIDS: u32 = 64;
+/** Cgroups that bring into scope at most. */
+export const SCOPE_CGROUPS: u32 = 64;
 
 /** What a record in the decoder chain is. */
 export namespace Kind {
@@ -228,6 +234,16 @@ export namespace FileKind {
   export const PIPE: u32 = 3;
 }
 
+/** Kinds of rules that bring a process into scope when it executes a program, is forked or changes its user. */
+export namespace ScopeRule {
+  /** It executes this file. */
+  export const EXE: u32 = 1;
+  /** It runs as this user. */
+  export const UID: u32 = 2;
+  /** It is in this cgroup of the unified hierarchy, or below it. */
+  export const CGROUP: u32 = 4;
+}
+
 /** Buckets of the kernel ledger: an array of struct ledger_cell. */
 export namespace Ledger {
   /** Calls that moved payload through a connection that is captured, in scope. */
@@ -272,6 +288,8 @@ export namespace Ledger {
   export const SHED: u32 = 19;
   /** Sockets of processes in file scope whose first bytes are no HTTP: nothing of them is seen. */
   export const SOCK_OTHER: u32 = 20;
+  /** Processes whose cgroup has more levels than are compared with the rules of scope. */
+  export const CGROUP_DEEP: u32 = 21;
 }
 
 /** Where a record was taken: the probed function or tracepoint. */
@@ -750,6 +768,18 @@ export namespace LedgerCell {
     return load<u64>(at, 0);
   }
   export function bytes(at: usize): u64 {
+    return load<u64>(at, 8);
+  }
+}
+
+/** Key of the executables that bring into scope. */
+export namespace ScopeFile {
+  export const SIZE: u32 = 16;
+  /** Of the file's super block, as /proc/PID/mountinfo has it: on some file systems stat(2) tells another one. */
+  export function dev(at: usize): u64 {
+    return load<u64>(at, 0);
+  }
+  export function inode(at: usize): u64 {
     return load<u64>(at, 8);
   }
 }

@@ -13,6 +13,7 @@ import { ConnNote, layouts, TlsDataOffset, Verdict } from '../../host/src/gen/re
 import { type AddOutcome, AttachTable } from '../../host/src/sources/ebpf/attach.js';
 import type { Candidate } from '../../host/src/sources/ebpf/candidates.js';
 import { Discovery } from '../../host/src/sources/ebpf/discovery.js';
+import { FileReport } from '../../host/src/sources/ebpf/file-report.js';
 import { EbpfSource } from '../../host/src/sources/ebpf/index.js';
 import type { NativeBatch, NativeStructLayout } from '../../host/src/sources/ebpf/native.js';
 import { preflight } from '../../host/src/sources/ebpf/preflight.js';
@@ -121,8 +122,11 @@ test('files that are no library are remembered as such', async () => {
   assert.deepEqual(table.targets(), []);
 });
 
+const TIMES = { sweepMs: 60_000, unwatchedMs: 20, reapMs: 20 };
+
 /** A table that only counts. */
 class CountingTable {
+  readonly report = new FileReport();
   readonly added: Candidate[] = [];
   fail = false;
   async add(one: Candidate): Promise<AddOutcome> {
@@ -131,40 +135,46 @@ class CountingTable {
     await sleep(1);
     return 'known';
   }
+  targets(): [] {
+    return [];
+  }
+  release(): boolean {
+    return false;
+  }
 }
 
 test('execs of one process are merged, the queue is bounded, and close ends it', async () => {
   const table = new CountingTable();
-  const discovery = new Discovery(table, { rescanMs: [10], sweepMs: 60_000 });
-  for (let i = 0; i < 3; i += 1) discovery.onExec(process.pid);
-  for (let i = 0; i < 6_000; i += 1) discovery.onExec(10_000_000 + i);
+  const discovery = new Discovery(table, TIMES);
+  for (let i = 0; i < 3; i += 1) discovery.onExec(process.pid, Date.now());
+  for (let i = 0; i < 6_000; i += 1) discovery.onExec(10_000_000 + i, Date.now());
   const stats = discovery.stats();
   assert.equal(stats['execs'], 6_003);
-  assert.equal(stats['execs_merged'], 2);
-  assert.ok((stats['execs_dropped'] as number) > 1_800);
+  assert.equal(stats['merged'], 2);
+  assert.ok((stats['dropped'] as number) > 1_800);
   while ((discovery.stats()['queued'] as number) > 0) await sleep(5);
   assert.deepEqual(
     table.added.map((one) => one.path).filter((path) => path.endsWith('/exe')),
     [`/proc/${process.pid}/exe`],
   );
-  discovery.onExec(10_000_000);
+  discovery.onExec(10_000_000, Date.now());
   discovery.onExit(10_000_000);
   assert.equal(discovery.stats()['queued'], 0);
   await discovery.close();
   await discovery.close();
-  discovery.onExec(1);
+  discovery.onExec(1, Date.now());
   assert.equal(discovery.stats()['execs'], 6_004);
 });
 
 test('a failing look is counted and does not end discovery', async () => {
   const table = new CountingTable();
-  const discovery = new Discovery(table, { rescanMs: [], sweepMs: 60_000 });
+  const discovery = new Discovery(table, TIMES);
   table.fail = true;
-  discovery.onExec(process.pid);
+  discovery.onExec(process.pid, Date.now());
   while (discovery.stats()['problems'] === 0) await sleep(1);
   assert.equal(discovery.lastProblem, 'broken');
   table.fail = false;
-  discovery.onExec(process.pid);
+  discovery.onExec(process.pid, Date.now());
   while (table.added.length === 0) await sleep(1);
   await discovery.close();
 });
@@ -201,6 +211,11 @@ exports.Sensor = class {
   }
   setFilesAll() {}
   scopeRemove(tgid) { state().calls.push('scopeRemove ' + tgid); }
+  scopeAddExe(dev, inode) { state().calls.push('scopeAddExe ' + dev + ' ' + inode); }
+  scopeAddUid(uid) { state().calls.push('scopeAddUid ' + uid); }
+  scopeAddCgroup(id) { state().calls.push('scopeAddCgroup ' + id); }
+  scopeRemoveExe() {}
+  scopeRemoveCgroup() {}
   scopeAddComm(comm) { state().calls.push('scopeAddComm ' + comm); }
   setCaptureAll(all) { state().calls.push('captureAll ' + all); }
   start(onBatch) { state().calls.push('start'); state().onBatch = onBatch; }

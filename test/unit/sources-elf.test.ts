@@ -9,6 +9,7 @@ import { after, before, test } from 'node:test';
 import fc from 'fast-check';
 import { ElfError, type ElfImage, readElf } from '../../host/src/sources/ebpf/elf.js';
 import { examine, openRegular } from '../../host/src/sources/ebpf/tls-file.js';
+import { writeLargeElf } from '../lib/large-elf.js';
 
 const NAMES = ['SSL_read', 'SSL_write', 'SSL_read_ex', 'SSL_write_ex', 'SSL_write_ex2', 'SSL_free', 'SSL_clear'];
 const WANTED = new Set(NAMES);
@@ -224,4 +225,37 @@ test('a TLS library is recognised with its functions, another library is not', {
   await other.handle.close();
   assert.ok('refused' in refused);
   assert.equal(refused.refused, 'no_symbols');
+});
+
+test('a file of 400 MB with four million symbols leaves the event loop its turns', async (t) => {
+  const path = join(directory, 'large');
+  const megabytes = 400;
+  writeLargeElf(path, { symbols: 4_000_000, fileBytes: megabytes << 20, functions: NAMES });
+  const turns: number[] = [];
+  let running = true;
+  let last = performance.now();
+  const turn = (): void => {
+    turns.push(performance.now() - last);
+    last = performance.now();
+    if (running) setImmediate(turn);
+  };
+  setImmediate(turn);
+  const cpu = process.cpuUsage();
+  const image = await read(path);
+  running = false;
+  const { user, system } = process.cpuUsage(cpu);
+  assert.deepEqual([...image.symbols.keys()].toSorted(), NAMES.toSorted());
+  turns.sort((a, b) => a - b);
+  const ms = (share: number): string => (turns[Math.floor((turns.length - 1) * share)] as number).toFixed(1);
+  t.diagnostic(`${turns.length} turns, the longest ${ms(1)} ms, 99 % within ${ms(0.99)} ms, ${Math.round((user + system) / 1000)} ms of CPU`);
+  // Whatever else this machine does: the loop turns for each quarter of a MiB that is read.
+  assert.ok(turns.length > megabytes, `${turns.length} turns`);
+  assert.ok((turns[Math.floor(turns.length / 2)] as number) < 20, `half of the turns take more than ${ms(0.5)} ms`);
+});
+
+test('a string table full of beginnings is given up at a bound', async () => {
+  const path = join(directory, 'beginnings');
+  writeLargeElf(path, { symbols: 10, fileBytes: 32 << 20, functions: [...NAMES, 'SSL_'.repeat(2 << 20)] });
+  const result = await read(path).catch((error: unknown) => error);
+  assert.ok(result instanceof ElfError && result.reason === 'limit');
 });

@@ -1,5 +1,7 @@
 // `oisp-host run`: captures live until it is told to stop or its command has ended. Opens every output before it loads a probe.
+import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
+import { resolve } from 'node:path';
 import type { Config } from '../config/index.js';
 import { loadConfig } from '../config/index.js';
 import { paths, version } from '../config/paths.js';
@@ -7,7 +9,7 @@ import { loadDecoders } from '../decode/load.js';
 import { HostError } from '../errors.js';
 import type { Sink } from '../events/event.js';
 import { makeSink, type SinkName } from '../sinks/index.js';
-import { EbpfSource, readHostContext } from '../sources/ebpf/index.js';
+import { EbpfSource, type FilesScope, readHostContext } from '../sources/ebpf/index.js';
 import { Recorder } from '../sources/replay/recorder.js';
 import { shrinkHeap } from '../topology/heap.js';
 import { Pipeline } from '../topology/pipeline.js';
@@ -22,6 +24,9 @@ export interface RunFlags {
   format?: string;
   pid?: number[];
   comm?: string[];
+  exe?: string[];
+  uid?: number[];
+  cgroup?: string[];
   record?: string;
   json?: boolean;
   quiet?: boolean;
@@ -37,6 +42,7 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
   const recorder =
     flags.record === undefined ? undefined : await Recorder.open(flags.record, host, config['decode.shards'], { onError: (error) => note(error.message) });
   if (recorder) say(`recording plaintext, secrets included, to ${flags.record} (mode 0600)`);
+  for (const path of config['capture.exes']) if (!existsSync(path)) note(`${path} does not exist: nothing is captured of it before it does`);
   const decoders = loadDecoders(paths.decoders);
   const source = new EbpfSource(sourceOptions(config, command[0]));
   const pool = new ShardPool({ shards: config['decode.shards'], decoders, host, version });
@@ -79,6 +85,9 @@ function overrides(flags: RunFlags): Partial<Config> {
     ...(flags.format !== undefined && { 'output.format': flags.format }),
     ...(flags.pid !== undefined && { 'capture.pids': flags.pid }),
     ...(flags.comm !== undefined && { 'capture.comms': flags.comm }),
+    ...(flags.exe !== undefined && { 'capture.exes': flags.exe.map((path) => resolve(path)) }),
+    ...(flags.uid !== undefined && { 'capture.uids': flags.uid }),
+    ...(flags.cgroup !== undefined && { 'capture.cgroups': flags.cgroup }),
   };
 }
 
@@ -92,6 +101,10 @@ export function openSink(config: Config, say: (text: string) => void): Sink {
 function sourceOptions(config: Config, command: string | undefined): ConstructorParameters<typeof EbpfSource>[0] {
   const pids = [...config['capture.pids']];
   const comms = [...config['capture.comms']];
+  const exes = [...config['capture.exes']];
+  const uids = [...config['capture.uids']];
+  const cgroups = [...config['capture.cgroups']];
+  const named = pids.length + comms.length + exes.length + uids.length + cgroups.length > 0;
   for (const pid of pids) requireProcess(pid);
   return {
     objectPath: paths.bpfObject,
@@ -104,7 +117,16 @@ function sourceOptions(config: Config, command: string | undefined): Constructor
     rateLimitBytes: config['capture.rate_limit_bytes'],
     plaintextPorts: config['capture.plaintext_ports'],
     ...(command !== undefined && { command }),
-    scope: { all: command === undefined && pids.length === 0 && comms.length === 0, pids, comms },
+    scope: {
+      all: command === undefined && !named,
+      pids,
+      comms,
+      exes,
+      uids,
+      cgroups,
+      files: config['capture.files'] as FilesScope,
+      agents: config['capture.agents'],
+    },
   };
 }
 
@@ -121,6 +143,9 @@ function describeScope(config: Config, command: readonly string[]): string {
   if (command.length) parts.push(`${command[0]} and its descendants`);
   if (config['capture.pids'].length) parts.push(`processes ${config['capture.pids'].join(', ')} and their descendants`);
   if (config['capture.comms'].length) parts.push(`threads named ${config['capture.comms'].join(', ')}`);
+  if (config['capture.exes'].length) parts.push(`programs ${config['capture.exes'].join(', ')}`);
+  if (config['capture.uids'].length) parts.push(`users ${config['capture.uids'].join(', ')}`);
+  if (config['capture.cgroups'].length) parts.push(`cgroups ${config['capture.cgroups'].join(', ')}`);
   return parts.length ? parts.join(', ') : 'every process';
 }
 

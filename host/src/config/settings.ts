@@ -62,6 +62,26 @@ export const settings = {
     max: 8 * 1024 * MEBI,
     doc: 'Payload bytes of one process that are copied in a second; of its calls past that only the first 1024 bytes are. 0: no limit.',
   },
+  'capture.exes': { type: 'strings', fallback: [], doc: 'Capture only processes that execute these files, and their descendants. Empty: every process.' },
+  'capture.uids': {
+    type: 'integers',
+    fallback: [],
+    min: 0,
+    max: 4294967294,
+    doc: 'Capture only processes of these users, and their descendants. Empty: every process.',
+  },
+  'capture.cgroups': {
+    type: 'strings',
+    fallback: [],
+    doc: 'Capture only processes in these cgroups of the unified hierarchy (such as /system.slice/ollama.service) or below, and their descendants. Empty: every process.',
+  },
+  'capture.agents': { type: 'strings', fallback: [], doc: 'Names of executables or scripts that are agents beside the known ones (docs/reference/agents.md).' },
+  'capture.files': {
+    type: 'string',
+    fallback: 'agents',
+    oneOf: ['agents', 'all', 'none'],
+    doc: 'Whose file activity is recorded: that of known agents, and of what is named by the other settings, with their descendants; that of every captured process; or none.',
+  },
   'decode.shards': { type: 'integer', fallback: 1, min: 1, max: 64, doc: 'Worker threads that decode.' },
   'output.path': { type: 'string', fallback: '-', doc: 'File that events are appended to, or - for standard output.' },
   'output.format': {

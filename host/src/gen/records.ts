@@ -35,6 +35,15 @@ export const INTERP_AREA = 256;
 /** TASK_COMM_LEN. */
 export const COMM_LEN = 16;
 
+/** Executables that bring into scope at most, those of known agents included. */
+export const SCOPE_EXES = 256;
+
+/** Users that bring into scope at most. */
+export const SCOPE_UIDS = 64;
+
+/** Cgroups that bring into scope at most. */
+export const SCOPE_CGROUPS = 64;
+
 /** What a record in the decoder chain is. */
 export const Kind = {
   /** One chunk of TLS plaintext that a program read or wrote. */
@@ -369,6 +378,23 @@ export const FileKindText: Readonly<Record<number, string>> = {
   3: 'pipe',
 };
 
+/** Kinds of rules that bring a process into scope when it executes a program, is forked or changes its user. */
+export const ScopeRule = {
+  /** It executes this file. */
+  exe: 1,
+  /** It runs as this user. */
+  uid: 2,
+  /** It is in this cgroup of the unified hierarchy, or below it. */
+  cgroup: 4,
+} as const;
+
+/** Names of ScopeRule by number, as documents and events write them. */
+export const ScopeRuleText: Readonly<Record<number, string>> = {
+  1: 'exe',
+  2: 'uid',
+  4: 'cgroup',
+};
+
 /** Buckets of the kernel ledger: an array of struct ledger_cell. */
 export const Ledger = {
   /** Calls that moved payload through a connection that is captured, in scope. */
@@ -413,6 +439,8 @@ export const Ledger = {
   shed: 19,
   /** Sockets of processes in file scope whose first bytes are no HTTP: nothing of them is seen. */
   sock_other: 20,
+  /** Processes whose cgroup has more levels than are compared with the rules of scope. */
+  cgroup_deep: 21,
 } as const;
 
 /** Names of Ledger by number, as documents and events write them. */
@@ -438,6 +466,7 @@ export const LedgerText: Readonly<Record<number, string>> = {
   18: 'pipe_other',
   19: 'shed',
   20: 'sock_other',
+  21: 'cgroup_deep',
 };
 
 /** Where a record was taken: the probed function or tracepoint. */
@@ -663,6 +692,13 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
       { name: 'bytes', offset: 8, size: 8 },
     ],
   },
+  scope_file: {
+    size: 16,
+    fields: [
+      { name: 'dev', offset: 0, size: 8 },
+      { name: 'inode', offset: 8, size: 8 },
+    ],
+  },
   scope_cell: {
     size: 16,
     fields: [
@@ -855,6 +891,13 @@ export const LedgerCellOffset = {
   SIZE: 16,
   records: 0,
   bytes: 8,
+} as const;
+
+/** Byte offsets of scope_file: Key of the executables that bring into scope. */
+export const ScopeFileOffset = {
+  SIZE: 16,
+  dev: 0,
+  inode: 8,
 } as const;
 
 /** Byte offsets of scope_cell: Value of the scope map (key: tgid). */

@@ -1,15 +1,19 @@
 // Attaches the probes of a TLS library to a file, once per (device, inode), and remembers what was attached and why the rest was not; never looks for files.
 import { reasonOf } from '../../errors.js';
 import type { Candidate } from './candidates.js';
+import { FileReport } from './file-report.js';
 import {
+  type Examination,
   examine,
   type FileIdentity,
   type FoundFunction,
   fileKey,
+  glance,
   identify,
   type OpenedFile,
   openRegular,
   type RefusalReason,
+  SymbolHints,
   sameContent,
   type TlsFile,
 } from './tls-file.js';
@@ -40,10 +44,18 @@ export interface Target {
   /** What the file claims, hex. Offsets are not shared through it: a file may claim another one's. */
   readonly buildId: string | undefined;
   readonly functions: readonly TargetFunction[];
+  /** When its probes came on, ms since the epoch: a process that used it before has said things unseen. */
+  readonly sinceMs: number;
 }
 
 /** What became of a path. `known`: the same file and content was seen before. `full`: a bound of the table was reached. */
 export type AddOutcome = 'attached' | 'failed' | 'known' | 'full' | RefusalReason;
+
+/** An outcome, and why for people. */
+interface Added {
+  readonly outcome: AddOutcome;
+  readonly detail: string;
+}
 
 interface Entry {
   readonly identity: FileIdentity;
@@ -53,19 +65,24 @@ interface Entry {
   readonly places: string;
 }
 
-/** Taking a probe off costs up to 60 ms, so that this many files bound the time that stop() takes as well. */
+/** Taking a probe off costs up to 60 ms, so that this many files bound the time that stop() takes as well. Files that are gone make room (reaper.ts). */
 const MAX_TARGETS = 256;
 const MAX_KNOWN = 16_384;
 
-/** The attach table. Calls of add() must not overlap. */
+/** The attach table. Looks at different files may overlap; of one file there is one at a time. */
 export class AttachTable {
   readonly #port: UprobePort;
   readonly #entries = new Map<string, Entry>();
+  readonly #hints = new SymbolHints();
+  /** Files that are being looked at. */
+  readonly #busy = new Map<string, Promise<unknown>>();
+  readonly report: FileReport;
   #targets = 0;
   #lastId = 0;
 
-  constructor(port: UprobePort) {
+  constructor(port: UprobePort, report = new FileReport()) {
     this.#port = port;
+    this.report = report;
   }
 
   /** Whether this content of this file was examined before, with whatever result. */
@@ -75,17 +92,15 @@ export class AttachTable {
   }
 
   /** Examines a file and attaches all functions of its family. Never throws for what the file is. */
-  async add({ path, shown }: Candidate): Promise<AddOutcome> {
-    const seen = await identify(path);
-    if (seen === undefined) return 'gone';
-    if (this.knows(seen)) return 'known';
-    const opened = await openRegular(path);
-    if ('refused' in opened) return opened.refused;
-    try {
-      return await this.#addOpened(shown, opened);
-    } finally {
-      await opened.handle.close();
+  async add(candidate: Candidate): Promise<AddOutcome> {
+    const seen = await identify(candidate.path);
+    if (seen !== undefined && this.knows(seen)) {
+      this.#moved(seen, candidate);
+      return 'known';
     }
+    const { outcome, detail } = seen === undefined ? { outcome: 'gone' as const, detail: 'no such file' } : await this.#open(candidate);
+    this.report.looked(candidate, outcome, detail);
+    return outcome;
   }
 
   /** Every target, in the order of discovery. */
@@ -105,6 +120,16 @@ export class AttachTable {
     return false;
   }
 
+  /** Takes the probes off one target and forgets its file, as if it had never been seen. @returns false when there is no such target. */
+  release(id: number): boolean {
+    for (const [key, entry] of this.#entries) {
+      if (entry.target?.id !== id) continue;
+      this.#forget(key);
+      return true;
+    }
+    return false;
+  }
+
   /** Takes all probes off the files. Links of a sensor that is stopped are gone already. */
   detachAll(): void {
     for (const entry of this.#entries.values()) this.#detach(entry.links);
@@ -112,32 +137,72 @@ export class AttachTable {
     this.#targets = 0;
   }
 
-  async #addOpened(shown: string, { handle, identity }: OpenedFile): Promise<AddOutcome> {
-    const examination = await examine(handle);
+  /** A package manager writes a file under another name and then renames it: the name it has last is the one by which it can be found. */
+  #moved(identity: FileIdentity, { path, shown }: Candidate): void {
+    const entry = this.#entries.get(fileKey(identity));
+    // Through a process the name may be one inside its container.
+    if (entry?.target === undefined || path !== shown || entry.target.path === path) return;
+    this.#entries.set(fileKey(identity), { ...entry, target: { ...entry.target, path } });
+  }
+
+  async #open(candidate: Candidate): Promise<Added> {
+    const opened = await openRegular(candidate.path);
+    if ('refused' in opened) return { outcome: opened.refused, detail: opened.detail };
+    const key = fileKey(opened.identity);
+    try {
+      while (this.#busy.has(key)) await this.#busy.get(key);
+      if (this.knows(opened.identity)) {
+        this.#moved(opened.identity, candidate);
+        return { outcome: 'known', detail: '' };
+      }
+      const look = this.#addOpened(candidate, opened);
+      // Whoever waits looks again for himself: what went wrong here is told to this caller alone.
+      this.#busy.set(
+        key,
+        look.catch(() => undefined),
+      );
+      return await look.finally(() => this.#busy.delete(key));
+    } finally {
+      await opened.handle.close();
+    }
+  }
+
+  async #addOpened(candidate: Candidate, opened: OpenedFile): Promise<Added> {
+    const { handle, identity } = opened;
+    const key = fileKey(identity);
+    // A second file like one that was examined before is probed at once where its symbols are seen to stand; to read all of a file of some
+    // 100 MB takes a moment in which its first bytes would go by.
+    const like = this.#entries.has(key) ? undefined : await glance(handle, this.#hints);
+    const first = like === undefined ? undefined : this.#commit(candidate, opened, { tls: like });
+    const last = this.#commit(candidate, opened, await examine(handle, this.#hints));
+    return first?.outcome === 'attached' && last.outcome === 'known' ? first : last;
+  }
+
+  /** Makes what is attached to a file what was found in it. */
+  #commit(candidate: Candidate, { handle, identity }: OpenedFile, examination: Examination): Added {
     const key = fileKey(identity);
     const before = this.#entries.get(key);
     if ('refused' in examination) {
       this.#forget(key);
       this.#remember({ identity, target: undefined, links: [], places: '' });
-      return examination.refused;
+      return { outcome: examination.refused, detail: examination.detail };
     }
     const { tls } = examination;
     const places = tls.functions.map(({ probe, offset }) => `${probe.func} ${offset}`).join();
     if (before?.places === places) {
       this.#entries.set(key, { ...before, identity });
-      return 'known';
+      this.#moved(identity, candidate);
+      return { outcome: 'known', detail: '' };
     }
     this.#forget(key);
-    if (this.#targets >= MAX_TARGETS) {
-      this.#remember({ identity, target: undefined, links: [], places: '' });
-      return 'full';
-    }
+    // Not remembered: when a file that is gone has made room, the next look finds it.
+    if (this.#targets >= MAX_TARGETS) return { outcome: 'full', detail: `${MAX_TARGETS} files are probed` };
     // By descriptor, so that the file that was examined is the one that is probed whatever its path leads to by now: an
     // offset of one file put into another would be a breakpoint in the middle of an instruction.
     const id = ++this.#lastId;
     const { links, functions } = this.#attach(tls.functions, `/proc/self/fd/${handle.fd}`, id);
-    this.#remember({ identity, target: { id, ...describe(shown, identity, tls, functions) }, links, places });
-    return links.length > 0 ? 'attached' : 'failed';
+    this.#remember({ identity, target: { id, ...describe(candidate.shown, identity, tls, functions) }, links, places });
+    return links.length > 0 ? { outcome: 'attached', detail: '' } : { outcome: 'failed', detail: functions.find((f) => f.detail)?.detail ?? '' };
   }
 
   #attach(found: readonly FoundFunction[], path: string, id: number): { links: number[]; functions: TargetFunction[] } {
@@ -188,5 +253,5 @@ export class AttachTable {
 
 function describe(path: string, identity: FileIdentity, tls: TlsFile, functions: readonly TargetFunction[]): Omit<Target, 'id'> {
   const { family, buildId } = tls;
-  return { path, dev: String(identity.dev), inode: String(identity.inode), family, buildId, functions };
+  return { path, dev: String(identity.dev), inode: String(identity.inode), family, buildId, functions, sinceMs: Date.now() };
 }

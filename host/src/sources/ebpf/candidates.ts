@@ -1,9 +1,9 @@
-// Lists every file on the machine that may carry a TLS library; decides nothing about them and opens none.
+// Lists every file on the machine that may carry a TLS library: what is installed, and every file that a process executes, whatever its name; decides nothing about them and opens none.
 import { readlinkSync } from 'node:fs';
 import { libraries } from '../../gen/probes.js';
 import { runtimePaths } from './known-runtimes.js';
 import { libraryPaths } from './ld-cache.js';
-import { mappedTlsFiles, processIds, reachMapped } from './proc-files.js';
+import { type MappedFile, mappedFiles, processIds, reachMapped } from './proc-files.js';
 import { isErrno } from './tls-file.js';
 
 /** A file to look at. */
@@ -24,34 +24,50 @@ export async function installedCandidates(): Promise<Candidate[]> {
 }
 
 /**
- * The program of one process. Nothing when it is gone, hidden or a kernel thread. Synchronous, because the kernel answers from
- * memory in a few microseconds and no file system is asked: a turn of the thread pool would cost twenty times as much per exec.
+ * The path of the program of one process, perhaps one inside its container. @returns undefined when it is gone, hidden or a kernel thread.
+ * Synchronous, because the kernel answers from memory in a few microseconds and no file system is asked: a turn of the thread pool would
+ * cost twenty times as much per exec.
  */
-export function programOf(tgid: number): Candidate[] {
-  const path = `/proc/${tgid}/exe`;
+export function programOf(tgid: number): string | undefined {
   try {
-    return [{ path, shown: readlinkSync(path).replace(/ \(deleted\)$/, ''), tgid }];
+    return readlinkSync(`/proc/${tgid}/exe`).replace(/ \(deleted\)$/, '');
   } catch (error) {
-    if (isErrno(error)) return [];
+    if (isErrno(error)) return undefined;
     throw error;
   }
 }
 
-/** The libraries of one process that look like TLS by name. */
-export async function librariesOf(tgid: number): Promise<Candidate[]> {
-  const found: Candidate[] = [];
-  for (const mapped of await mappedTlsFiles(tgid)) {
-    const path = await reachMapped(tgid, mapped);
-    if (path !== undefined) found.push({ path, shown: mapped.path, tgid });
+/** A file of which a process maps code. @returns undefined when no path leads to it, which is so without the right to read map_files. */
+export async function candidateOf(tgid: number, mapped: MappedFile): Promise<Candidate | undefined> {
+  const path = await reachMapped(tgid, mapped);
+  return path === undefined ? undefined : { path, shown: mapped.path, tgid };
+}
+
+/** Told of a file that a process maps and that no path leads to. */
+export type OnUnreachable = (tgid: number, mapped: MappedFile) => void;
+
+/** Programs and libraries of every running process, each file once. */
+export async function* runningCandidates(onUnreachable: OnUnreachable = () => undefined): AsyncGenerator<Candidate> {
+  const seen = new Set<string>();
+  for (const tgid of await processIds()) {
+    for (const mapped of await mappedFiles(tgid)) {
+      const key = `${mapped.dev}:${mapped.inode}`;
+      if (seen.has(key)) continue;
+      const candidate = await candidateOf(tgid, mapped);
+      if (candidate !== undefined) {
+        seen.add(key);
+        yield candidate;
+      } else if ((await mappedFiles(tgid)).some((again) => again.range === mapped.range && again.inode === mapped.inode)) {
+        // It is still mapped, so that it was not the process that went away.
+        seen.add(key);
+        onUnreachable(tgid, mapped);
+      }
+    }
   }
-  return found;
 }
 
 /** The installed files, then those of every running process. */
-export async function* allCandidates(): AsyncGenerator<Candidate> {
+export async function* allCandidates(onUnreachable?: OnUnreachable): AsyncGenerator<Candidate> {
   yield* await installedCandidates();
-  for (const tgid of await processIds()) {
-    yield* programOf(tgid);
-    yield* await librariesOf(tgid);
-  }
+  yield* runningCandidates(onUnreachable);
 }

@@ -1,4 +1,7 @@
 // Reads symbols and the build id of an untrusted ELF64 file through bounded reads; never maps, runs or holds a whole file.
+//
+// It runs on the main thread, beside capture: each turn works on one block that a thread of the pool has read (a few hundred
+// microseconds), whatever the size of the file.
 import type { FileHandle } from 'node:fs/promises';
 
 /** Why a file is no use: bounded, so that it can name a counter. */
@@ -16,6 +19,12 @@ export class ElfError extends Error {
   }
 }
 
+/** Where a symbol stands in a file, in bytes: its entry in the symbol table, and its name. */
+export interface SymbolPlace {
+  readonly entry: number;
+  readonly name: number;
+}
+
 export interface ElfImage {
   /** e_machine: 62 x86-64, 183 AArch64. */
   readonly machine: number;
@@ -23,6 +32,8 @@ export interface ElfImage {
   readonly buildId: string | undefined;
   /** Wanted symbol -> byte offset of the function in the file, which is what a uprobe takes. */
   readonly symbols: ReadonlyMap<string, number>;
+  /** Where each of these symbols stands, for a quicker second look at a file like this one. */
+  readonly places: ReadonlyMap<string, SymbolPlace>;
   /** Set when .symtab could not be searched although .dynsym could. */
   readonly partial: ElfReason | undefined;
 }
@@ -31,13 +42,18 @@ export interface ElfImage {
 const MAX_PROGRAM_HEADERS = 512;
 const MAX_SECTIONS = 65_536;
 const MAX_SYMBOLS = 4 << 20;
-const MAX_STRING_TABLE = 128 << 20;
+const MAX_STRING_TABLE = 256 << 20;
 const MAX_NOTE_BYTES = 64 << 10;
 const MAX_NOTE_SEGMENTS = 16;
 const MAX_BUILD_ID = 64;
 /** Places in a string table where a wanted name ends; real tables have a handful. */
 const MAX_NAME_PLACES = 4096;
-const BLOCK = 1 << 20;
+/** Names that begin like a wanted one; the largest real tables have some 10,000. */
+const MAX_BEGINNINGS = 1 << 20;
+/** Bytes of one turn. */
+const BLOCK = 256 << 10;
+/** Letters of a name that are searched for; the rest is compared where they are found. */
+const STEM = 4;
 
 const EHDR_SIZE = 64;
 const PHDR_SIZE = 56;
@@ -53,7 +69,7 @@ const STT_FUNC = 2;
 const STB_LOCAL = 0;
 const NT_GNU_BUILD_ID = 3;
 
-interface Header {
+export interface Header {
   readonly machine: number;
   readonly phoff: number;
   readonly phnum: number;
@@ -61,7 +77,7 @@ interface Header {
   readonly shnum: number;
 }
 
-interface Segment {
+export interface Segment {
   readonly type: number;
   readonly flags: number;
   readonly offset: number;
@@ -77,6 +93,22 @@ interface Section {
   readonly entsize: number;
 }
 
+/** What a file says of itself before any table is read. */
+export interface ElfHead {
+  /** e_machine. */
+  readonly machine: number;
+  readonly buildId: string | undefined;
+  readonly header: Header;
+  readonly segments: readonly Segment[];
+}
+
+/** Reads the header, the segments and the build id: a few KiB. @throws ElfError, and nothing else. */
+export async function readHead(file: FileHandle): Promise<ElfHead> {
+  const header = await readHeader(file);
+  const segments = await readSegments(file, header);
+  return { machine: header.machine, buildId: await readBuildId(file, segments), header, segments };
+}
+
 /**
  * Looks for functions in .dynsym, then in .symtab for those that are missing.
  *
@@ -85,27 +117,49 @@ interface Section {
  * @param wanted exact names, without a symbol version.
  * @throws ElfError, and nothing else.
  */
-export async function readElf(file: FileHandle, wanted: ReadonlySet<string>): Promise<ElfImage> {
-  const header = await readHeader(file);
-  const segments = await readSegments(file, header);
-  const buildId = await readBuildId(file, segments);
+export async function readElf(file: FileHandle, wanted: ReadonlySet<string>, head?: ElfHead): Promise<ElfImage> {
+  const { machine, buildId, header, segments } = head ?? (await readHead(file));
   const sections = await readSections(file, header);
   const symbols = new Map<string, number>();
-  const code = segments.filter((s) => s.type === PT_LOAD && (s.flags & PF_X) !== 0);
+  const places = new Map<string, SymbolPlace>();
+  const code = codeOf(segments);
   let partial: ElfReason | undefined;
   for (const type of [SHT_DYNSYM, SHT_SYMTAB]) {
     const table = sections.find((s) => s.type === type);
     const missing = [...wanted].filter((name) => !symbols.has(name));
     if (table === undefined || missing.length === 0) continue;
     try {
-      await searchTable(file, { table, sections, code }, missing, symbols);
+      await searchTable(file, { table, sections, code }, missing, { symbols, places });
     } catch (error) {
       // What .dynsym gave stays true when .symtab is damaged or too large.
       if (!(error instanceof ElfError) || symbols.size === 0) throw error;
       partial = error.reason;
     }
   }
-  return { machine: header.machine, buildId, symbols, partial };
+  return { machine, buildId, symbols, places, partial };
+}
+
+/**
+ * Looks only where the symbols of a file like this one stood. What it gives is read from this very file.
+ * @returns the symbols, or undefined when one of them is not there. @throws ElfError, and nothing else.
+ */
+export async function readPlaces(file: FileHandle, head: ElfHead, places: ReadonlyMap<string, SymbolPlace>): Promise<Map<string, number> | undefined> {
+  const code = codeOf(head.segments);
+  const symbols = new Map<string, number>();
+  const entry = Buffer.alloc(SYM_SIZE);
+  for (const [name, place] of places) {
+    const bytes = Buffer.alloc(name.length + 1);
+    await readAt(file, entry, SYM_SIZE, place.entry);
+    await readAt(file, bytes, bytes.length, place.name);
+    const offset = isFunction(entry, 0) ? fileOffset(code, u64(entry, 8)) : undefined;
+    if (offset === undefined || bytes.toString('latin1') !== `${name}\0`) return undefined;
+    symbols.set(name, offset);
+  }
+  return symbols;
+}
+
+function codeOf(segments: readonly Segment[]): Segment[] {
+  return segments.filter((s) => s.type === PT_LOAD && (s.flags & PF_X) !== 0);
 }
 
 /** Reads exactly length bytes into buffer. */
@@ -222,11 +276,16 @@ interface TableContext {
   readonly code: readonly Segment[];
 }
 
+interface Found {
+  readonly symbols: Map<string, number>;
+  readonly places: Map<string, SymbolPlace>;
+}
+
 /**
  * First finds where the wanted names stand in the string table, then which symbols point there: two sequential passes that
  * compare numbers, where looking up each of some 100,000 names would read the string table at random.
  */
-async function searchTable(file: FileHandle, context: TableContext, names: readonly string[], found: Map<string, number>): Promise<void> {
+async function searchTable(file: FileHandle, context: TableContext, names: readonly string[], found: Found): Promise<void> {
   const { table, sections, code } = context;
   const strings = sections[table.link];
   if (strings?.type !== SHT_STRTAB) throw new ElfError('malformed', 'a symbol table without a string table');
@@ -235,56 +294,112 @@ async function searchTable(file: FileHandle, context: TableContext, names: reado
   if (table.size / SYM_SIZE > MAX_SYMBOLS) throw new ElfError('limit', `${table.size / SYM_SIZE} symbols`);
   const places = await namePlaces(file, strings, names);
   if (places.size === 0) return;
-  const local = new Map<string, number>();
+  const filter = new PlaceFilter(places.keys());
+  const local = new Map<string, { offset: number; place: SymbolPlace }>();
   const block = Buffer.alloc(Math.min(table.size, BLOCK - (BLOCK % SYM_SIZE)));
   const whole = table.size - (table.size % SYM_SIZE);
   for (let at = 0; at < whole; at += block.length) {
     const length = Math.min(block.length, whole - at);
     await readAt(file, block, length, table.offset + at);
-    matchSymbols(block, length, places, (name, value, isLocal) => {
-      const offset = fileOffset(code, value);
-      const into = isLocal ? local : found;
-      if (offset !== undefined && !into.has(name)) into.set(name, offset);
-    });
+    for (const entry of filter.entries(block, length)) {
+      const string = block.readUInt32LE(entry);
+      const name = places.get(string);
+      const offset = name !== undefined && isFunction(block, entry) ? fileOffset(code, u64(block, entry + 8)) : undefined;
+      if (name === undefined || offset === undefined) continue;
+      const place = { entry: table.offset + at + entry, name: strings.offset + string };
+      if (block.readUInt8(entry + 4) >> 4 === STB_LOCAL) {
+        if (!local.has(name)) local.set(name, { offset, place });
+      } else if (!found.symbols.has(name)) {
+        found.symbols.set(name, offset);
+        found.places.set(name, place);
+      }
+    }
   }
   // A static function of the same name is only taken when no global one exists.
-  for (const [name, offset] of local) if (!found.has(name)) found.set(name, offset);
+  for (const [name, { offset, place }] of local) {
+    if (found.symbols.has(name)) continue;
+    found.symbols.set(name, offset);
+    found.places.set(name, place);
+  }
+}
+
+/** Defined, and code that can be called. */
+function isFunction(buffer: Buffer, at: number): boolean {
+  return (buffer.readUInt8(at + 4) & 15) === STT_FUNC && buffer.readUInt16LE(at + 6) !== 0;
+}
+
+/** Leaves out nearly every symbol with one look at a table of bits, which is all that is done for most of some million. */
+class PlaceFilter {
+  readonly #bits = new Uint8Array(1 << 16);
+
+  constructor(places: Iterable<number>) {
+    for (const place of places) this.#bits[place & 0xffff] = 1;
+  }
+
+  /** Offsets of the entries in a block whose name may be one of the places. */
+  entries(block: Buffer, length: number): number[] {
+    const bits = this.#bits;
+    const found: number[] = [];
+    for (let at = 0; at < length; at += SYM_SIZE) {
+      // Byte by byte: an index into a Buffer is what V8 turns into one load.
+      if (bits[(block[at] as number) | ((block[at + 1] as number) << 8)] === 1) found.push(at);
+    }
+    return found;
+  }
 }
 
 /** Offsets in the string table at which a wanted name stands (linkers let a name share the tail of a longer one). */
 async function namePlaces(file: FileHandle, strings: Section, names: readonly string[]): Promise<Map<number, string>> {
   const places = new Map<number, string>();
-  const needles = names.map((name) => ({ name, bytes: Buffer.from(`${name}\0`, 'latin1') }));
-  const overlap = Math.max(...needles.map((n) => n.bytes.length)) - 1;
+  const search = new NameSearch(names);
   const block = Buffer.alloc(Math.min(strings.size, BLOCK));
-  for (let at = 0; at < strings.size; at += block.length - overlap) {
+  for (let at = 0; at < strings.size; at += block.length - search.overlap) {
     const length = Math.min(block.length, strings.size - at);
     await readAt(file, block, length, strings.offset + at);
-    const view = block.subarray(0, length);
-    for (const { name, bytes } of needles) {
-      for (let i = view.indexOf(bytes); i >= 0; i = view.indexOf(bytes, i + 1)) {
-        places.set(at + i, name);
-        if (places.size > MAX_NAME_PLACES) throw new ElfError('limit', 'too many copies of a name');
-      }
+    for (const [place, name] of search.in(block.subarray(0, length))) {
+      places.set(at + place, name);
+      if (places.size > MAX_NAME_PLACES) throw new ElfError('limit', 'too many copies of a name');
     }
     if (at + length >= strings.size) break;
   }
   return places;
 }
 
-function matchSymbols(
-  block: Buffer,
-  length: number,
-  places: ReadonlyMap<number, string>,
-  onMatch: (name: string, value: number, isLocal: boolean) => void,
-): void {
-  for (let at = 0; at < length; at += SYM_SIZE) {
-    const name = places.get(block.readUInt32LE(at));
-    if (name === undefined) continue;
-    const info = block.readUInt8(at + 4);
-    const section = block.readUInt16LE(at + 6);
-    if ((info & 15) !== STT_FUNC || section === 0) continue;
-    onMatch(name, u64(block, at + 8), info >> 4 === STB_LOCAL);
+/** Searches for many names at once: few letters begin them all, so that a block is read once for each beginning and not for each name. */
+class NameSearch {
+  readonly #names: ReadonlySet<string>;
+  readonly #stems: readonly Buffer[];
+  readonly #longest: number;
+  #looked = 0;
+
+  constructor(names: readonly string[]) {
+    this.#names = new Set(names);
+    this.#stems = [...new Set(names.map((name) => name.slice(0, STEM)))].map((stem) => Buffer.from(stem, 'latin1'));
+    this.#longest = Math.max(...names.map((name) => name.length));
+  }
+
+  /** Bytes that two blocks must share, so that a name with its NUL is whole in one of them. */
+  get overlap(): number {
+    return this.#longest;
+  }
+
+  /** Where the NUL of a name is, or -1 when it is longer than all that are searched for, or goes on in the next block. */
+  #endOf(view: Buffer, at: number): number {
+    const last = Math.min(view.length - 1, at + this.#longest);
+    for (let end = at; end <= last; end += 1) if (view[end] === 0) return end;
+    return -1;
+  }
+
+  *in(view: Buffer): Generator<[number, string]> {
+    for (const stem of this.#stems) {
+      for (let at = view.indexOf(stem); at >= 0; at = view.indexOf(stem, at + 1)) {
+        this.#looked += 1;
+        if (this.#looked > MAX_BEGINNINGS) throw new ElfError('limit', 'too many names that begin like a wanted one');
+        const end = this.#endOf(view, at);
+        const name = end < 0 ? undefined : view.toString('latin1', at, end);
+        if (name !== undefined && this.#names.has(name)) yield [at, name];
+      }
+    }
   }
 }
 

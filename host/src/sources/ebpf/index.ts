@@ -2,25 +2,32 @@
 import { readFile } from 'node:fs/promises';
 import type { ConnectionNote } from '../../events/raw-event.js';
 import type { RecordBatch, Source, SourceStats } from '../../events/source.js';
-import { ConnNote, Gate, Verdict } from '../../gen/records.js';
+import { ConnNote, Gate, Ledger, Verdict } from '../../gen/records.js';
+import type { SeenAgent } from './agent-watch.js';
 import { AttachTable, type Target } from './attach.js';
 import { commandCandidates } from './command-files.js';
 import { Discovery } from './discovery.js';
+import { FileReport, type LateFile, type UnreadableFile } from './file-report.js';
 import { FileSweep } from './file-sweep.js';
 import { checkLayouts } from './layout-check.js';
-import type { NativeBatch, NativeOptions, NativeSensor } from './native.js';
+import type { NativeBatch, NativeOptions, NativeSensor, ScopeCell } from './native.js';
 import { isPermission, loadFailure, openAddon, probesRefused } from './native-errors.js';
 import { type EbpfOptions, resolveOptions } from './options.js';
 import { processIds } from './proc-files.js';
-import { peekProcesses } from './process-peek.js';
+import { type ProcessWatcher, peekProcesses } from './process-peek.js';
 import { type Snapshot, takeSnapshot } from './process-snapshot.js';
-import { applyScope } from './scope.js';
+import { Scope } from './scope.js';
 import { nativeStats } from './source-stats.js';
 
+export type { SeenAgent } from './agent-watch.js';
 export type { Target, TargetFunction } from './attach.js';
+export type { LateFile, UnreadableFile } from './file-report.js';
 export { readHostContext } from './host-context.js';
 export type { EbpfOptions } from './options.js';
-export type { ScopeOptions } from './scope.js';
+export type { FilesScope, ScopeOptions } from './scope.js';
+
+/** How often it is asked whether the kernel side lost process records. */
+const LOSS_CHECK_MS = 5_000;
 
 type OnBatch = (batch: RecordBatch) => void;
 
@@ -36,12 +43,24 @@ export class EbpfSource implements Source {
   readonly #snapshot = { processes: 0, skipped: 0, batches: 0, bytes: 0 };
   /** Bytes of snapshot batches per shard that the addon must not be credited for. */
   readonly #owed: number[];
+  readonly #report = new FileReport();
+  /** Scope first: an agent's files are open before its libraries are. */
+  readonly #watcher: ProcessWatcher = {
+    onExec: (tgid, atMs) => {
+      this.#scope?.onExec(tgid);
+      this.#discovery?.onExec(tgid, atMs);
+    },
+    onMap: (tgid, file, atMs) => this.#discovery?.onMap(tgid, file, atMs),
+    onExit: (tgid) => this.#discovery?.onExit(tgid),
+  };
   #sensor: NativeSensor | undefined;
   #table: AttachTable | undefined;
   #discovery: Discovery | undefined;
   #sweep: FileSweep | undefined;
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
+  #scope: Scope | undefined;
+  #lossTimer: NodeJS.Timeout | undefined;
   #unreadable = 0;
   readonly #verdicts = { given: 0, failed: 0 };
   #lastNative: SourceStats = {};
@@ -78,7 +97,7 @@ export class EbpfSource implements Source {
 
   /** Only processes that this one starts from now on are captured, with all their descendants. Needs scope.all false. */
   observeChildren(): void {
-    this.#running().scopeAdd(process.pid, { capture: false, inherit: true, files: true });
+    this.#running().scopeAdd(process.pid, { ...this.#cell(), capture: false });
   }
 
   /** Processes started from now on are not captured; those that run stay so. */
@@ -109,9 +128,24 @@ export class EbpfSource implements Source {
     return this.#table?.targets() ?? this.#lastTargets;
   }
 
+  /** Files that could not be looked into, with the reason; the newest last, at most 256. */
+  unreadableFiles(): UnreadableFile[] {
+    return this.#report.unreadable;
+  }
+
+  /** Files that were probed after a process already used them: its first bytes may be missing. The newest last, at most 256. */
+  lateFiles(): LateFile[] {
+    return this.#report.lateFiles;
+  }
+
+  /** Processes that were recognised as agents; the newest last, at most 256. */
+  agents(): SeenAgent[] {
+    return this.#scope?.agents ?? [];
+  }
+
   /** What discovery last stumbled over, for people; undefined when all went well. */
   get lastProblem(): string | undefined {
-    return this.#discovery?.lastProblem;
+    return this.#discovery?.lastProblem ?? this.#scope?.lastProblem;
   }
 
   stats(): SourceStats {
@@ -119,6 +153,7 @@ export class EbpfSource implements Source {
     return {
       ...native,
       snapshot: { ...this.#snapshot },
+      scope: this.#scope?.stats() ?? {},
       discovery: this.#discovery?.stats() ?? {},
       file_sweeps_failed: this.#sweep?.failed ?? 0,
       process_peek: { unreadable: this.#unreadable },
@@ -136,7 +171,8 @@ export class EbpfSource implements Source {
       checkLayouts((name) => sensor.layout(name));
       sensor.setRate(this.#options.rateLimitBytes ?? 0);
       for (const port of this.#options.plaintextPorts ?? []) sensor.addPlainPort(port);
-      await applyScope(sensor, this.#options.scope);
+      this.#scope = new Scope(sensor, this.#options.scope);
+      await this.#scope.apply();
       // What runs already may have any kind of socket open.
       for (const tgid of await processIds()) sensor.gateAdd(tgid, Gate.sockets);
       await this.#deliverSnapshot(onBatch);
@@ -166,7 +202,7 @@ export class EbpfSource implements Source {
   }
 
   async #capture(sensor: NativeSensor, onBatch: OnBatch): Promise<void> {
-    const table = new AttachTable(sensor);
+    const table = new AttachTable(sensor, this.#report);
     const discovery = new Discovery(table);
     this.#table = table;
     this.#discovery = discovery;
@@ -174,13 +210,25 @@ export class EbpfSource implements Source {
     this.#sweep = new FileSweep(sensor);
     if (this.#options.command !== undefined) await discovery.addFiles(await commandCandidates(this.#options.command));
     await discovery.scanAll();
+    this.#watchLoss(sensor, discovery);
     refuseWithoutRights(table.targets());
+  }
+
+  /** Records that the ring had no room for may have told of a program or a library. */
+  #watchLoss(sensor: NativeSensor, discovery: Discovery): void {
+    const lost = (): number => sensor.stats().kernel[Ledger.sys_ring_full]?.records ?? 0;
+    let before = lost();
+    this.#lossTimer = setInterval(() => {
+      const now = lost();
+      if (now > before) discovery.onLoss();
+      before = now;
+    }, LOSS_CHECK_MS).unref();
   }
 
   #onNativeBatch({ shard, buffer, length, records, payloadBytes, kinds, clockOffsetNs }: NativeBatch, onBatch: OnBatch): void {
     const bytes = new Uint8Array(length === buffer.byteLength ? buffer : buffer.slice(0, length));
     // Process records go to every shard: one of them tells all.
-    if (shard === 0 && this.#discovery !== undefined && !peekProcesses(bytes, this.#discovery)) this.#unreadable += 1;
+    if (shard === 0 && !peekProcesses(bytes, clockOffsetNs, this.#watcher)) this.#unreadable += 1;
     onBatch({ shard, bytes, records, payloadBytes, kinds, clockOffsetNs });
   }
 
@@ -194,7 +242,9 @@ export class EbpfSource implements Source {
 
   /** Drains the ring through onBatch and frees the sensor; the last numbers stay readable. */
   async #release(): Promise<void> {
+    clearInterval(this.#lossTimer);
     await this.#discovery?.close();
+    await this.#scope?.close();
     this.#sweep?.close();
     const sensor = this.#sensor;
     if (sensor === undefined) return;
@@ -204,6 +254,10 @@ export class EbpfSource implements Source {
     this.#table = undefined;
     this.#sensor = undefined;
     sensor.close();
+  }
+
+  #cell(): ScopeCell {
+    return this.#scope?.cell ?? { capture: true, inherit: true, files: true };
   }
 
   #running(): NativeSensor {

@@ -11,6 +11,12 @@ const HOME_PATTERNS = [
   '.asdf/installs/nodejs/*/bin/node',
   '.local/share/fnm/node-versions/*/installation/bin/node',
   '.local/share/mise/installs/node/*/bin/node',
+  '.fnm/node-versions/*/installation/bin/node',
+  '.vscode-server/bin/*/node',
+  '.vscode-server/cli/servers/*/server/node',
+  '.cursor-server/bin/*/node',
+  '.cursor-server/cli/servers/*/server/node',
+  '.windsurf-server/bin/*/node',
 ] as const;
 const MAX_HOMES = 256;
 const MAX_MATCHES = 64;
@@ -32,7 +38,8 @@ async function expand(pattern: string): Promise<string[]> {
   return names.slice(0, MAX_MATCHES).map((name) => join(parent, name, pattern.slice(star + 3)));
 }
 
-async function homeDirectories(passwdPath: string): Promise<string[]> {
+/** Homes of at most 256 users. */
+export async function homeDirectories(passwdPath = '/etc/passwd'): Promise<string[]> {
   const homes = new Set<string>();
   for (const line of (await read(passwdPath)).split('\n')) {
     const home = line.split(':')[5];

@@ -86,6 +86,14 @@ export interface NativeSensor {
   scopeRemove(tgid: number): void;
   /** Processes with this thread name are in scope (at most 15 bytes are compared). */
   scopeAddComm(comm: string): void;
+  /** Processes that execute this file are in scope from then on. dev: of its super block. Throws E2BIG at 256. */
+  scopeAddExe(dev: bigint, inode: bigint, cell: ScopeCell): void;
+  /** Processes that execute a program, are forked, or become this user. Throws E2BIG at 64. */
+  scopeAddUid(uid: number, cell: ScopeCell): void;
+  /** Processes that execute a program or are forked in this cgroup of the unified hierarchy or below. @param id inode number of its folder. Throws E2BIG at 64. */
+  scopeAddCgroup(id: bigint, cell: ScopeCell): void;
+  scopeRemoveExe(dev: bigint, inode: bigint): void;
+  scopeRemoveCgroup(id: bigint): void;
   setCaptureAll(all: boolean): void;
   /** Whether the file activity of processes that are not in the scope map is recorded. */
   setFilesAll(all: boolean): void;

@@ -1,8 +1,9 @@
-// Names the files of running processes that may carry TLS code, from /proc/PID/exe and /proc/PID/maps; opens none of them.
+// Names the files that running processes execute, from /proc/PID/maps; opens none of them.
 import { open, readdir } from 'node:fs/promises';
+import { makeDev } from './kernel-identity.js';
 import { identify, isErrno } from './tls-file.js';
 
-/** A file that a process maps, as its maps file names it. */
+/** A file of which a process maps code, as its maps file names it. */
 export interface MappedFile {
   /** Path inside the process's mount namespace, without " (deleted)". */
   readonly path: string;
@@ -15,8 +16,8 @@ export interface MappedFile {
 /** Bytes of one maps file that are looked at: some 30,000 mappings. */
 const MAX_MAPS_BYTES = 4 << 20;
 const CHUNK = 64 << 10;
-/** libssl under any of its names, and what carries a TLS library inside: Node addons and libnode. */
-const TLS_NAME = /^(?:libssl.*|libnode\.so.*|.*\.node)$/;
+/** libssl and its like under any of their names, and what often carries a TLS library inside: these are looked at first. */
+const TLS_NAME = /^(?:lib(?:ssl|gnutls|nspr4|nss3).*|libnode\.so.*|.*\.node)$/;
 
 /** Ids of all processes, those that are gone by now included. */
 export async function processIds(): Promise<number[]> {
@@ -24,25 +25,42 @@ export async function processIds(): Promise<number[]> {
   return names.filter((name) => /^[1-9][0-9]*$/.test(name)).map(Number);
 }
 
-/** Executable mappings whose file name looks like TLS code, each file once. [] when the process is gone or hidden. */
-export async function mappedTlsFiles(tgid: number): Promise<MappedFile[]> {
+/** Whether a process's mappings could be read. `hidden`: not without CAP_SYS_PTRACE. */
+export type MapsAnswer = 'read' | 'gone' | 'hidden';
+
+/** Files that a process has code of, each once, those that look like TLS by name first. [] when the process is gone or hidden. */
+export async function mappedFiles(tgid: number): Promise<MappedFile[]> {
   const found = new Map<string, MappedFile>();
-  await eachMapsLine(tgid, (line) => {
-    const mapped = parseMapsLine(line);
-    if (mapped !== undefined) found.set(`${mapped.dev}:${mapped.inode}`, mapped);
+  await eachMappedFile(tgid, (mapped) => {
+    const key = `${mapped.dev}:${mapped.inode}`;
+    if (!found.has(key)) found.set(key, mapped);
   });
-  return [...found.values()];
+  const files = [...found.values()];
+  return [...files.filter(looksLikeTls), ...files.filter((file) => !looksLikeTls(file))];
+}
+
+/** Calls back for every code mapping of a file. */
+export async function eachMappedFile(tgid: number, onFile: (mapped: MappedFile) => void): Promise<MapsAnswer> {
+  return await eachMapsLine(tgid, (line) => {
+    const mapped = parseMapsLine(line);
+    if (mapped !== undefined) onFile(mapped);
+  });
+}
+
+function looksLikeTls({ path }: MappedFile): boolean {
+  return TLS_NAME.test(path.slice(path.lastIndexOf('/') + 1));
 }
 
 /**
- * "START-END r-xp OFFSET MAJOR:MINOR INODE   PATH" of a code mapping of an interesting file, or undefined.
+ * "START-END r-xp OFFSET MAJOR:MINOR INODE   PATH" of a code mapping of a file, or undefined.
  * @param line read as latin1, so that every byte of a path survives.
  */
 export function parseMapsLine(line: string): MappedFile | undefined {
+  // Most mappings are data: one look tells.
+  if (line[line.indexOf(' ') + 3] !== 'x') return undefined;
   const slash = line.indexOf('/');
   if (slash < 0) return undefined;
   const path = line.slice(slash).replace(/ \(deleted\)$/, '');
-  if (!TLS_NAME.test(path.slice(path.lastIndexOf('/') + 1))) return undefined;
   const match = /^([0-9a-f]+-[0-9a-f]+) ..x. [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) ([0-9]+)\s*$/.exec(line.slice(0, slash));
   if (match === null) return undefined;
   const [, range = '', major = '0', minor = '0', inode = '0'] = match;
@@ -51,27 +69,25 @@ export function parseMapsLine(line: string): MappedFile | undefined {
   return { path: utf8, range, dev: makeDev(BigInt(`0x${major}`), BigInt(`0x${minor}`)), inode: BigInt(inode) };
 }
 
-/** A device number as stat has it. */
-function makeDev(major: bigint, minor: bigint): bigint {
-  return ((major & ~0xfffn) << 32n) | ((major & 0xfffn) << 8n) | ((minor & ~0xffn) << 12n) | (minor & 0xffn);
-}
-
 /**
  * A path in this mount namespace that leads to the very file a process has mapped: the plain path, the path inside the
  * process's root (containers), or the kernel's own link to it (deleted or replaced files). On overlayfs and btrfs the device in
  * maps may differ from stat's, so that the inode number alone decides there.
  */
 export async function reachMapped(tgid: number, mapped: MappedFile): Promise<string | undefined> {
-  const paths = [mapped.path, `/proc/${tgid}/root${mapped.path}`];
-  const seen = await Promise.all(paths.map(identify));
-  const sameInode = paths.filter((_, i) => seen[i]?.regular && seen[i].inode === mapped.inode);
-  const same = sameInode.find((path) => seen[paths.indexOf(path)]?.dev === mapped.dev) ?? sameInode[0];
-  if (same !== undefined) return same;
+  let sameInode: string | undefined;
+  for (const path of [mapped.path, `/proc/${tgid}/root${mapped.path}`]) {
+    const seen = await identify(path);
+    if (!seen?.regular || seen.inode !== mapped.inode) continue;
+    if (seen.dev === mapped.dev) return path;
+    sameInode ??= path;
+  }
+  if (sameInode !== undefined) return sameInode;
   const link = `/proc/${tgid}/map_files/${mapped.range}`;
   return (await identify(link))?.regular ? link : undefined;
 }
 
-async function eachMapsLine(tgid: number, onLine: (line: string) => void): Promise<void> {
+async function eachMapsLine(tgid: number, onLine: (line: string) => void): Promise<MapsAnswer> {
   try {
     const file = await open(`/proc/${tgid}/maps`);
     try {
@@ -88,8 +104,10 @@ async function eachMapsLine(tgid: number, onLine: (line: string) => void): Promi
     } finally {
       await file.close();
     }
+    return 'read';
   } catch (error) {
-    // ENOENT and ESRCH: gone; EACCES: hidden (no CAP_SYS_PTRACE), which `check` reports.
     if (!isErrno(error)) throw error;
+    // ENOENT and ESRCH: gone; EACCES: hidden (no CAP_SYS_PTRACE), which `check` reports.
+    return error.code === 'EACCES' || error.code === 'EPERM' ? 'hidden' : 'gone';
   }
 }

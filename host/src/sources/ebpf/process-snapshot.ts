@@ -151,8 +151,8 @@ function readSmall(path: string): string | undefined {
   }
 }
 
-/** Arguments stand in the process's own memory, which may have to come from disk: not on the main thread. */
-async function readCommandLine(tgid: number): Promise<string | undefined> {
+/** The first 4 KiB of the arguments, each ended by a NUL. They stand in the process's own memory, which may have to come from disk: not on the main thread. */
+export async function readCommandLine(tgid: number): Promise<string | undefined> {
   try {
     const file = await open(`/proc/${tgid}/cmdline`);
     try {

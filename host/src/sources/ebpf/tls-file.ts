@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { libraries, type ProbeRow, probes } from '../../gen/probes.js';
-import { ElfError, type ElfReason, readElf } from './elf.js';
+import { ElfError, type ElfHead, type ElfReason, readElf, readHead, readPlaces, type SymbolPlace } from './elf.js';
 
 /** What tells one file from another, and one content of it from the next. */
 export interface FileIdentity {
@@ -26,7 +26,7 @@ export interface TlsFile {
 }
 
 /** Why a file is not a target; bounded, so that it can name a counter. */
-export type RefusalReason = ElfReason | 'gone' | 'denied' | 'not_regular' | 'other_machine' | 'no_symbols';
+export type RefusalReason = ElfReason | 'gone' | 'denied' | 'unreachable' | 'not_regular' | 'other_machine' | 'no_symbols';
 
 export type Examination = { readonly tls: TlsFile } | { readonly refused: RefusalReason; readonly detail: string };
 
@@ -82,18 +82,62 @@ export async function openRegular(path: string): Promise<OpenedFile | { readonly
 const WANTED: ReadonlySet<string> = new Set([...probes.map((p) => p.symbol), ...libraries.flatMap((l) => l.evidence)]);
 const MACHINES: Readonly<Record<string, number>> = { x64: 62, arm64: 183 };
 
-/** Reads an open file's symbols and decides. Never throws for what the file holds. */
-export async function examine(handle: FileHandle): Promise<Examination> {
+/** Reads an open file's symbols and decides. Never throws for what the file holds. @param hints learn where the symbols stand. */
+export async function examine(handle: FileHandle, hints?: SymbolHints): Promise<Examination> {
   try {
-    const image = await readElf(handle, WANTED);
-    if (image.machine !== MACHINES[process.arch]) return { refused: 'other_machine', detail: `ELF machine ${image.machine}` };
-    const library = libraries.find((l) => l.evidence.every((symbol) => image.symbols.has(symbol)));
-    if (library === undefined) return { refused: 'no_symbols', detail: missingEvidence(image.symbols) };
-    const functions = probes.filter((probe) => probe.library === library.name).map((probe) => ({ probe, offset: image.symbols.get(probe.symbol) }));
-    return { tls: { family: library.name, buildId: image.buildId, functions } };
+    const head = await readHead(handle);
+    if (head.machine !== MACHINES[process.arch]) return { refused: 'other_machine', detail: `ELF machine ${head.machine}` };
+    const image = await readElf(handle, WANTED, head);
+    const tls = tlsFile(head, image.symbols);
+    if (tls === undefined) return { refused: 'no_symbols', detail: missingEvidence(image.symbols) };
+    hints?.learn(head.buildId, image.places);
+    return { tls };
   } catch (error) {
     if (!(error instanceof ElfError)) throw error;
     return { refused: error.reason, detail: error.message };
+  }
+}
+
+/**
+ * A first answer in a few small reads, for a file that claims the build id of one that was examined before. It is true, because everything
+ * in it is read from this file, but perhaps not whole: what the other file did not have is not looked for. examine() has the last word.
+ * @returns undefined when there is nothing to go by, or the file is not like the other one.
+ */
+export async function glance(handle: FileHandle, hints: SymbolHints): Promise<TlsFile | undefined> {
+  try {
+    const head = await readHead(handle);
+    const places = hints.places(head.buildId);
+    if (places === undefined || head.machine !== MACHINES[process.arch]) return undefined;
+    const symbols = await readPlaces(handle, head, places);
+    return symbols === undefined ? undefined : tlsFile(head, symbols);
+  } catch (error) {
+    if (!(error instanceof ElfError)) throw error;
+    return undefined;
+  }
+}
+
+function tlsFile({ buildId }: ElfHead, symbols: ReadonlyMap<string, number>): TlsFile | undefined {
+  const library = libraries.find((l) => l.evidence.every((symbol) => symbols.has(symbol)));
+  if (library === undefined) return undefined;
+  const functions = probes.filter((probe) => probe.library === library.name).map((probe) => ({ probe, offset: symbols.get(probe.symbol) }));
+  return { family: library.name, buildId, functions };
+}
+
+const MAX_HINTS = 256;
+
+/** Where symbols stood in the files examined last, by the build id that they claimed: places to look, never offsets to use. At most 256. */
+export class SymbolHints {
+  readonly #places = new Map<string, ReadonlyMap<string, SymbolPlace>>();
+
+  places(buildId: string | undefined): ReadonlyMap<string, SymbolPlace> | undefined {
+    return buildId === undefined ? undefined : this.#places.get(buildId);
+  }
+
+  learn(buildId: string | undefined, places: ReadonlyMap<string, SymbolPlace>): void {
+    if (buildId === undefined) return;
+    this.#places.delete(buildId);
+    if (this.#places.size >= MAX_HINTS) for (const oldest of this.#places.keys()) if (this.#places.delete(oldest)) break;
+    this.#places.set(buildId, places);
   }
 }
 
