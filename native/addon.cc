@@ -348,6 +348,9 @@ Napi::Object SensorWrap::batch_stats(Napi::Env env) const {
 
 Napi::Value SensorWrap::stats(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
+  // Downstream first, for the same reason as in Sensor::ledger(): what has arrived was sent before.
+  Napi::Object batches = batch_stats(env);
+  Napi::Object ring = ring_stats(env);
   auto ledger = sensor_.ledger();
   Napi::Array kernel = Napi::Array::New(env, ledger.size());
   for (size_t i = 0; i < ledger.size(); i++) {
@@ -358,8 +361,8 @@ Napi::Value SensorWrap::stats(const Napi::CallbackInfo& info) {
   }
   Napi::Object result = Napi::Object::New(env);
   result.Set("kernel", kernel);
-  result.Set("ring", ring_stats(env));
-  result.Set("batches", batch_stats(env));
+  result.Set("ring", ring);
+  result.Set("batches", batches);
   result.Set("links", number(env, sensor_.link_count()));
   std::vector<Sensor::Shed> all = sensor_.shed();
   Napi::Array shed = Napi::Array::New(env, all.size());

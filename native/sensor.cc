@@ -407,7 +407,9 @@ int Sensor::ring_fd() const {
 std::array<oisp_ledger_cell, OISP_LEDGER_COUNT> Sensor::ledger() const {
   std::array<oisp_ledger_cell, OISP_LEDGER_COUNT> cells{};
   if (!control_) return last_ledger_;
-  for (size_t i = 0; i < cells.size(); i++) {
+  // From the last bucket to the first: `seen` grows before the buckets that divide it, so that a look in the middle of a call never
+  // finds more divided than seen.
+  for (size_t i = cells.size(); i-- > 0;) {
     cells[i].records = __atomic_load_n(&control_->ledger[i].records, __ATOMIC_RELAXED);
     cells[i].bytes = __atomic_load_n(&control_->ledger[i].bytes, __ATOMIC_RELAXED);
   }

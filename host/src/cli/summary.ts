@@ -1,33 +1,10 @@
 // What a run tells when it ends: one line for a person, or every number as one JSON object on standard error.
-
-import type { Sink } from '../events/event.js';
-import type { Source } from '../events/source.js';
-import type { Recorder } from '../sources/replay/recorder.js';
-import { makeLedger } from '../topology/ledger.js';
-import type { Pipeline } from '../topology/pipeline.js';
-import type { ShardPool } from '../topology/shard-pool.js';
+import { collectNumbers, type RunParts } from '../topology/numbers.js';
 import { bytesText, note, paint } from './terminal.js';
 
-/** What took part in a run, stopped and not yet closed. */
-export interface RunParts {
-  readonly source: Source;
-  readonly pipeline: Pipeline;
-  readonly pool: ShardPool;
-  readonly sink: Sink;
-  readonly recorder?: Recorder | undefined;
-}
-
-export async function tellRun({ source, pipeline: ended, pool, sink: target, recorder }: RunParts, flags: { json?: boolean; quiet?: boolean }): Promise<void> {
-  const shards = await pool.stats();
-  const numbers = {
-    ledger: makeLedger(source.stats(), ended.counts, shards),
-    source: source.stats(),
-    pipeline: ended.counts,
-    correlate: ended.correlator.counters(),
-    shards,
-    sink: target.stats(),
-    recorder: recorder?.stats(),
-  };
+/** @param parts stopped and not yet closed. */
+export async function tellRun(parts: RunParts, flags: { json?: boolean; quiet?: boolean }): Promise<void> {
+  const numbers = await collectNumbers(parts, false);
   if (flags.json) {
     process.stderr.write(`${JSON.stringify(numbers)}\n`);
     return;

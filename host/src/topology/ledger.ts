@@ -29,8 +29,16 @@ const numberAt = (stats: SourceStats, ...path: string[]): number => {
   return typeof at === 'number' ? at : 0;
 };
 
-/** @param source a live source's statistics have a `kernel` part; a recording's have not. */
-export function makeLedger(source: SourceStats, pipeline: PipelineStats, shards: readonly ShardStats[]): Ledger {
+/** Buckets whose bytes are on their way and will be in another one later; all others only grow. */
+export const HELD_BUCKETS: ReadonlySet<string> = new Set(['in_flight', 'pending_bytes']);
+
+/**
+ * @param source a live source's statistics have a `kernel` part; a recording's have not.
+ * @param running numbers of a source that goes on, taken downstream first: what a stage has not passed on yet is its bucket
+ *   `in_flight`. More passed on than taken in stays an imbalance.
+ */
+export function makeLedger(source: SourceStats, pipeline: PipelineStats, shards: readonly ShardStats[], running = false): Ledger {
+  const stage = running ? runningStage : endedStage;
   const kernel = (bucket: string, what: 'bytes' | 'calls') => numberAt(source, 'kernel', bucket, what);
   const counter = (module: string, name: string) => shards.reduce((sum, shard) => sum + (shard.modules[module]?.counters[name] ?? 0), 0);
   const http = (name: string) => counter('http', name);
@@ -66,7 +74,12 @@ export function makeLedger(source: SourceStats, pipeline: PipelineStats, shards:
   return { stages, lost, unseen_calls: kernel('frame_lost', 'calls') + kernel('conn_lost', 'calls'), balanced: stages.every(({ balanced }) => balanced) };
 }
 
-function stage(name: string, inBytes: number, outBytes: Record<string, number>): LedgerStage {
+function runningStage(name: string, inBytes: number, outBytes: Record<string, number>): LedgerStage {
+  const sum = Object.values(outBytes).reduce((total, bytes) => total + bytes, 0);
+  return endedStage(name, inBytes, { ...outBytes, in_flight: Math.max(0, inBytes - sum) });
+}
+
+function endedStage(name: string, inBytes: number, outBytes: Record<string, number>): LedgerStage {
   const sum = Object.values(outBytes).reduce((total, bytes) => total + bytes, 0);
   return { stage: name, in_bytes: inBytes, out_bytes: outBytes, balanced: sum === inBytes };
 }
