@@ -17,6 +17,8 @@ const EXIT_BY_CODE = {
   INPUT: ExitCode.usage,
   /** An output cannot be opened or written. */
   OUTPUT: ExitCode.failure,
+  /** No daemon answers where one was asked for. */
+  NO_DAEMON: ExitCode.failure,
   PERMISSION: ExitCode.permission,
   UNSUPPORTED: ExitCode.unsupported,
   /** The loaded BPF object and this build disagree about a layout. */

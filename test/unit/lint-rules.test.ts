@@ -128,6 +128,8 @@ const IMPORTS: Record<string, [from: string, to: string]> = {
   'never-5-one-door-to-native': ['host/src/topology/a.ts', 'native/b.ts'],
   'never-6-shard-code-knows-no-configuration': ['host/src/decode/a.ts', 'host/src/config/b.ts'],
   'never-7-nothing-imports-the-front-ends': ['host/src/topology/a.ts', 'host/src/cli/b.ts'],
+  'never-7-the-api-is-given-what-it-serves': ['host/src/api/a.ts', 'host/src/topology/b.ts'],
+  'never-7-metrics-are-read-off-a-status': ['host/src/topology/a.ts', 'host/src/telemetry/b.ts'],
   'no-tests-in-the-daemon': ['host/src/decode/a.ts', 'test/lib/b.ts'],
 };
 
