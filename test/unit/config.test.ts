@@ -46,6 +46,16 @@ describe('configuration', () => {
     assert.throws(() => loadConfig(file('[capture]\npids = ["x"]\n')), refused(/list of integers/));
     assert.throws(() => loadConfig(file('[capture]\ncomms = [""]\n')), refused(/list of strings/));
   });
+  it('takes a path for the control socket that fits one, and only loopback addresses for metrics', () => {
+    const control = (path: string) => loadConfig(undefined, { 'control.path': path });
+    for (const path of ['auto', '', '/run/x.sock', `/${'x'.repeat(94)}`]) assert.equal(control(path)['control.path'], path);
+    for (const path of ['x.sock', './x.sock', `/${'x'.repeat(95)}`, `/${'ü'.repeat(48)}`])
+      assert.throws(() => control(path), refused(/absolute path of at most 95 bytes/));
+    const metrics = (address: string) => loadConfig(undefined, { 'metrics.listen': address });
+    for (const address of ['', '127.0.0.1:9464', '127.9.9.9:1', '[::1]:65535']) assert.equal(metrics(address)['metrics.listen'], address);
+    for (const address of ['0.0.0.0:9464', '[::]:9464', '10.0.0.1:1', 'localhost:9464', '127.0.0.1', '127.0.0.1:65536', '127.0.0.999:1', '127.0.0.1:1x'])
+      assert.throws(() => metrics(address), refused(/a loopback address and a port/));
+  });
   it('says where a file is not TOML, and that a file is missing', () => {
     assert.throws(() => loadConfig(file('[capture\n')), refused(/c\.toml:1:\d+/));
     assert.throws(() => loadConfig(join(folder, 'none.toml')), refused(/ENOENT/));

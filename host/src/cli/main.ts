@@ -8,6 +8,7 @@ import { type DecodeFlags, decode } from './decode.js';
 import { listDecoders } from './decoders.js';
 import { type ReplayFlags, replay } from './replay.js';
 import { type RunFlags, run } from './run.js';
+import { type AskFlags, status } from './status.js';
 import { tellError } from './terminal.js';
 
 const EXIT_CODES = `
@@ -49,6 +50,7 @@ function describeRun(command: Command, done: (code: number) => void): void {
     .option('--exe <file...>', 'capture only processes that execute these files, and their descendants', each(String))
     .option('--uid <id...>', 'capture only processes of these users, and their descendants', each(integer(0, 4294967294)))
     .option('--cgroup <path...>', 'capture only processes in these cgroups or below, and their descendants', each(String))
+    .option('--control <path>', 'control socket for status and coverage (default: /run/oisp-host/control.sock for root); "" for none')
     .option('-r, --record <file>', 'also keep the captured plaintext, secrets included, for a later replay')
     .option('--json', 'at the end, print all statistics and the loss ledger as one JSON object on standard error')
     .option('-q, --quiet', 'say nothing but warnings on standard error')
@@ -81,6 +83,13 @@ function describeDecode(command: Command, done: (code: number) => void): void {
     .action(async (flags: DecodeFlags) => done(await decode(flags)));
 }
 
+/** The options of every command that asks a running daemon. */
+function describeAsking(command: Command): Command {
+  return command
+    .option('-c, --config <file>', 'configuration file of the daemon, for its control.path')
+    .option('--control <path>', 'control socket of the daemon (default: /run/oisp-host/control.sock for root)');
+}
+
 /** Names from the program down to this command. */
 function ancestry(command: Command): string[] {
   return [...(command.parent ? ancestry(command.parent) : []), command.name()];
@@ -107,6 +116,11 @@ function build(done: (code: number) => void): Command {
     .option('--json', 'print the findings as one JSON object')
     .addHelpText('after', EXIT_CODES)
     .action(async (flags: { json?: boolean }) => done(await check(flags)));
+  describeAsking(sub(program, 'status'))
+    .description('Show what the running daemon sees: the loss ledger, shards, probed files and what could not be probed, decoders.')
+    .option('--json', 'print the status as one JSON object')
+    .addHelpText('after', `\nExamples:\n  oisp-host status\n  oisp-host status --json | jq .ledger.lost\n${EXIT_CODES}`)
+    .action(async (flags: AskFlags) => done(await status(flags)));
   describeDecode(sub(program, 'decode'), done);
   sub(program, 'replay')
     .description('Decode a recording made with run --record. The same bytes give the same events.')

@@ -14,7 +14,9 @@ import { Recorder } from '../sources/replay/recorder.js';
 import { shrinkHeap } from '../topology/heap.js';
 import { Pipeline } from '../topology/pipeline.js';
 import { ShardPool } from '../topology/shard-pool.js';
+import { type RunState, StatusReader } from '../topology/status.js';
 import { ObservedCommand } from './command.js';
+import { openControl } from './control.js';
 import { tellRun } from './summary.js';
 import { note } from './terminal.js';
 
@@ -28,6 +30,7 @@ export interface RunFlags {
   uid?: number[];
   cgroup?: string[];
   record?: string;
+  control?: string;
   json?: boolean;
   quiet?: boolean;
 }
@@ -55,6 +58,15 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
     ...(recorder && { recorder }),
     ...(config['capture.verdicts'] && { onNote: (note) => source.judge(note) }),
   });
+  let state: RunState = 'starting';
+  const scope = describeScope(config, command);
+  const status = new StatusReader({
+    ...{ version, host, scope, decoders, source, pool, pipeline, sink, recorder, output: config['output.path'] },
+    state: () => state,
+    targets: () => source.targets(),
+    lastProblem: () => source.lastProblem,
+  });
+  const control = await openControl(config, { version, status }, say);
   let exitCode = 0;
   try {
     await pool.load();
@@ -62,15 +74,18 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
     await pipeline.start((error) => (error ? ended.reject(error) : ended.resolve()));
     shrinkHeap();
     source.releaseStartupMemory();
+    state = 'capturing';
     say(
-      `capturing ${describeScope(config, command)}; ${source.targets().length} TLS files probed; events go to ${config['output.path'] === '-' ? 'standard output' : config['output.path']}`,
+      `capturing ${scope}; ${source.targets().length} TLS files probed; events go to ${config['output.path'] === '-' ? 'standard output' : config['output.path']}`,
     );
     exitCode = command.length ? await observe(command, source, host, ended.promise) : await untilSignal(ended.promise);
+    state = 'stopping';
     await pipeline.stop();
     await tellRun({ source, pipeline, pool, sink, recorder }, flags);
     if (sink.stats().dropped > 0 && exitCode === 0) exitCode = 1;
   } finally {
     // Closing twice is harmless: an error on the way must not leave probes or files behind.
+    await control.close();
     await source.stop();
     await recorder?.close();
     await sink.close();
@@ -88,8 +103,12 @@ function overrides(flags: RunFlags): Partial<Config> {
     ...(flags.exe !== undefined && { 'capture.exes': flags.exe.map((path) => resolve(path)) }),
     ...(flags.uid !== undefined && { 'capture.uids': flags.uid }),
     ...(flags.cgroup !== undefined && { 'capture.cgroups': flags.cgroup }),
+    ...(flags.control !== undefined && { 'control.path': absolute(flags.control) }),
   };
 }
+
+/** A path given on the command line is meant from where the command was typed. */
+const absolute = (path: string): string => (path === '' || path === 'auto' ? path : resolve(path));
 
 /** The sink the configuration asks for, not yet open. */
 export function openSink(config: Config, say: (text: string) => void): Sink {

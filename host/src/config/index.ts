@@ -73,11 +73,12 @@ function problem(setting: Setting, value: unknown): string | undefined {
   switch (type) {
     case 'integer':
       if (!inRange(value)) return `an integer from ${min} to ${max}`;
-      return rule && !rule.test(value as number) ? rule.text : undefined;
+      return rule && !rule.test(value as never) ? rule.text : undefined;
     case 'boolean':
       return typeof value === 'boolean' ? undefined : 'true or false';
     case 'string':
       if (typeof value !== 'string') return 'a string';
+      if (rule && !rule.test(value as never)) return rule.text;
       return oneOf && !oneOf.includes(value) ? `one of ${oneOf.join(', ')}` : undefined;
     case 'integers':
       return Array.isArray(value) && value.every(inRange) ? undefined : `a list of integers from ${min} to ${max}`;

@@ -12,5 +12,17 @@ export const paths = {
   decoders: join(root, 'dist', 'decoders'),
 } as const;
 
+/** Where the control socket is when `control.path` is "auto". @returns undefined for a user without a runtime directory. */
+function automaticControlPath(): string | undefined {
+  if (process.getuid?.() === 0) return '/run/oisp-host/control.sock';
+  const runtime = process.env['XDG_RUNTIME_DIR'];
+  return runtime?.startsWith('/') ? join(runtime, 'oisp-host', 'control.sock') : undefined;
+}
+
+/** @param setting value of `control.path`. @returns the path of the control socket, undefined when there is none. */
+export function controlPath(setting: string): string | undefined {
+  return setting === 'auto' ? automaticControlPath() : setting || undefined;
+}
+
 /** Version of this build. */
 export const version: string = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version;

@@ -1,4 +1,5 @@
 // Every setting: its name in the configuration file, its default, its bounds and what it means. The reference page is made from this table.
+import { isIP } from 'node:net';
 
 export type SettingValue = number | boolean | string | readonly string[] | readonly number[];
 
@@ -9,12 +10,22 @@ export interface Setting {
   readonly min?: number;
   readonly max?: number;
   readonly oneOf?: readonly string[];
-  /** A further rule, as the words that follow "must be". */
-  readonly rule?: { readonly test: (value: number) => boolean; readonly text: string };
+  /** A further rule for a number or a string, as the words that follow "must be". */
+  readonly rule?: { readonly test: (value: never) => boolean; readonly text: string };
 }
 
 const KIBI = 1024;
 const MEBI = 1024 * KIBI;
+/** sun_path holds 108 bytes; the daemon makes its socket under a name that is up to 12 bytes longer before it moves it here. */
+const MAX_SOCKET_PATH = 95;
+const socketPath = {
+  test: (value: string) => value === 'auto' || value === '' || (value.startsWith('/') && Buffer.byteLength(value) <= MAX_SOCKET_PATH),
+  text: `an absolute path of at most ${MAX_SOCKET_PATH} bytes, auto, or empty`,
+};
+const loopback = {
+  test: (value: string) => value === '' || loopbackAddress(value) !== undefined,
+  text: 'a loopback address and a port, such as 127.0.0.1:9464 or [::1]:9464, or empty',
+};
 const powerOfTwo = { test: (value: number) => (value & (value - 1)) === 0, text: 'a power of two' };
 
 export const settings = {
@@ -90,6 +101,26 @@ export const settings = {
     oneOf: ['auto', 'jsonl', 'pretty'],
     doc: 'jsonl, pretty, or auto: pretty on a terminal, jsonl elsewhere.',
   },
+  'control.path': {
+    type: 'string',
+    fallback: 'auto',
+    rule: socketPath,
+    doc: 'Socket (mode 0600) on which the daemon tells its status. auto: /run/oisp-host/control.sock for root, else oisp-host/control.sock in $XDG_RUNTIME_DIR; when it is taken or cannot be made, the daemon goes on without. Empty: none.',
+  },
+  'metrics.listen': {
+    type: 'string',
+    fallback: '',
+    rule: loopback,
+    doc: 'Loopback address and port on which /metrics is served without a password, such as 127.0.0.1:9464. Empty: on the control socket only.',
+  },
 } as const satisfies Record<string, Setting>;
 
 export type SettingName = keyof typeof settings;
+
+/** @returns the parts of `ADDRESS:PORT`, undefined when that is no loopback address. Names are no addresses: what they mean can change. */
+export function loopbackAddress(text: string): { host: string; port: number } | undefined {
+  const match = /^(?:(127(?:\.\d{1,3}){3})|\[(::1)\]):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  const host = match?.[1] ?? match?.[2];
+  return host === undefined || isIP(host) === 0 || port > 65535 ? undefined : { host, port };
+}
