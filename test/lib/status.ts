@@ -15,6 +15,7 @@ export function shardStats(modules: Record<string, Record<string, number>>): Sha
     host: { events: 3, unknown: 0, malformed: 0 },
     enrich: { entries: 7, evicted: 0, unknown: 0, no_origin: 0 },
     redact: { redacted: 2, failed: 0, replacements: { openai_key: 2 } },
+    notes_dropped: 0,
   };
 }
 

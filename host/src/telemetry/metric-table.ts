@@ -201,6 +201,9 @@ export const metricTable: Readonly<Record<string, MetricRow>> = {
     ['shard', 'what'],
     shards(({ host }) => ({ ...host })),
   ),
+  notes_dropped_total: counter('Notes of decoders on connections that did not fit into one answer of a shard.', ['shard'], ({ shards: all }) =>
+    all.map((shard, number): Sample => [shard.notes_dropped, String(number)]),
+  ),
   enrich: gauge(
     'The process table of a shard: entries, and lookups that failed.',
     ['shard', 'what'],
