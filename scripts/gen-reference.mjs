@@ -40,7 +40,7 @@ function help(...args) {
 
 function cli() {
   const out = ['# Command line', '', note];
-  for (const command of [[], ['run'], ['check'], ['decode'], ['replay'], ['decoders', 'list'], ['status']])
+  for (const command of [[], ['run'], ['check'], ['decode'], ['replay'], ['decoders', 'list'], ['status'], ['coverage']])
     out.push('', `## oisp-host ${command.join(' ')}`.trimEnd(), '', '```', help(...command), '```');
   return `${out.join('\n')}\n`;
 }

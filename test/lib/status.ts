@@ -56,6 +56,8 @@ export function sampleStatus(shards: readonly ShardStats[] = [shardStats({ http:
     targets: [],
     last_problem: null,
     process: { cpu_user_s: 1.5, cpu_system_s: 0.5, resident_bytes: 80_000_000, heap_used_bytes: 9_000_000 },
+    coverage: { table: { rows: 2, forgotten: 0 }, self_check: { watched: 1, detached: 0 }, scanner: { scans: 3 } },
+    control: { answers: { 200: 5, 404: 1 }, refused_connections: 1, expired_connections: 0 },
     ledger: makeLedger(SOURCE, pipeline, shards, true),
     source: SOURCE,
     pipeline,

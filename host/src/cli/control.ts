@@ -4,7 +4,9 @@ import { PathTaken } from '../api/socket-file.js';
 import type { Config } from '../config/index.js';
 import { controlPath } from '../config/paths.js';
 import { loopbackAddress } from '../config/settings.js';
+import type { Coverage } from '../coverage/index.js';
 import { HostError } from '../errors.js';
+import type { SourceStats } from '../events/source.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { StatusReader } from '../topology/status.js';
 import { askPid } from './control-client.js';
@@ -13,9 +15,12 @@ import { askPid } from './control-client.js';
 export interface ControlParts {
   readonly version: string;
   readonly status: StatusReader;
+  readonly coverage: Coverage;
 }
 
 export interface Control {
+  /** What was asked, and turned away, at all of its doors. */
+  stats(): SourceStats;
   /** Idempotent. */
   close(): Promise<void>;
 }
@@ -46,7 +51,7 @@ export async function openControl(config: Config, parts: ControlParts, say: (tex
     await close();
     throw error;
   }
-  return { close };
+  return { close, stats: () => addUp(servers.map((server) => server.stats())) };
 }
 
 async function listen(server: ApiServer, path: string, { optional, say }: { optional: boolean; say: (text: string) => void }): Promise<boolean> {
@@ -70,15 +75,23 @@ async function taken(path: string): Promise<HostError> {
   );
 }
 
-function makeRoutes({ version, status }: ControlParts): Routes & { readonly '/metrics': Routes[string] } {
+function makeRoutes({ version, status, coverage }: ControlParts): Routes & { readonly '/metrics': Routes[string] } {
   let metrics: Promise<Metrics> | undefined;
   return {
     '/v1/version': async () => json({ version, pid: process.pid }),
     '/v1/status': async () => json(await status.read()),
+    '/v1/coverage': async () => json(await coverage.report()),
     '/metrics': async () => {
       // Loaded when it is first asked for: a daemon that nobody scrapes does not pay for it in memory.
       metrics ??= import('../telemetry/metrics.js').then(({ Metrics }) => new Metrics());
       return await (await metrics).text(await status.read());
     },
   };
+}
+
+function addUp(all: readonly ReturnType<ApiServer['stats']>[]): SourceStats {
+  const answers: Record<string, number> = {};
+  for (const { answers: own } of all) for (const [code, count] of Object.entries(own)) answers[code] = (answers[code] ?? 0) + count;
+  const sum = (read: (one: ReturnType<ApiServer['stats']>) => number) => all.reduce((total, one) => total + read(one), 0);
+  return { answers, refused_connections: sum((one) => one.refused_connections), expired_connections: sum((one) => one.expired_connections) };
 }

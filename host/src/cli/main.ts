@@ -4,6 +4,7 @@ import { version } from '../config/paths.js';
 import { ExitCode } from '../errors.js';
 import type { Gap } from '../sources/plaintext/index.js';
 import { check } from './check.js';
+import { type CoverageFlags, coverage } from './coverage.js';
 import { type DecodeFlags, decode } from './decode.js';
 import { listDecoders } from './decoders.js';
 import { type ReplayFlags, replay } from './replay.js';
@@ -121,6 +122,12 @@ function build(done: (code: number) => void): Command {
     .option('--json', 'print the status as one JSON object')
     .addHelpText('after', `\nExamples:\n  oisp-host status\n  oisp-host status --json | jq .ledger.lost\n${EXIT_CODES}`)
     .action(async (flags: AskFlags) => done(await status(flags)));
+  describeAsking(sub(program, 'coverage'))
+    .description('Show which processes with TLS or AI connections are seen, how, and why the others are not.')
+    .option('-a, --all', 'show idle processes too: those that use a probed library and said nothing since')
+    .option('--json', 'print the report as one JSON object')
+    .addHelpText('after', `\nExamples:\n  oisp-host coverage\n  oisp-host coverage --json | jq '.rows[] | select(.state == "not_readable")'\n${EXIT_CODES}`)
+    .action(async (flags: CoverageFlags) => done(await coverage(flags)));
   describeDecode(sub(program, 'decode'), done);
   sub(program, 'replay')
     .description('Decode a recording made with run --record. The same bytes give the same events.')

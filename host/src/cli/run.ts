@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 import type { Config } from '../config/index.js';
 import { loadConfig } from '../config/index.js';
 import { paths, version } from '../config/paths.js';
+import { Coverage } from '../coverage/index.js';
 import { loadDecoders } from '../decode/load.js';
 import { HostError } from '../errors.js';
 import type { Sink } from '../events/event.js';
@@ -49,6 +50,7 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
   const decoders = loadDecoders(paths.decoders);
   const source = new EbpfSource(sourceOptions(config, command[0]));
   const pool = new ShardPool({ shards: config['decode.shards'], decoders, host, version });
+  const coverage = new Coverage(source, (path, why) => note(`${path} is not probed any more: ${why}`));
   const pipeline = new Pipeline({
     source,
     pool,
@@ -56,7 +58,11 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
     log: say,
     live: true,
     ...(recorder && { recorder }),
-    ...(config['capture.verdicts'] && { onNote: (note) => source.judge(note) }),
+    onNote: (noted) => {
+      coverage.note(noted);
+      if (config['capture.verdicts']) source.judge(noted);
+    },
+    onEvent: (event) => coverage.event(event),
   });
   let state: RunState = 'starting';
   const scope = describeScope(config, command);
@@ -65,8 +71,10 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
     state: () => state,
     targets: () => source.targets(),
     lastProblem: () => source.lastProblem,
+    coverage: () => coverage.stats(),
+    control: () => control.stats(),
   });
-  const control = await openControl(config, { version, status }, say);
+  const control = await openControl(config, { version, status, coverage }, say);
   let exitCode = 0;
   try {
     await pool.load();
@@ -86,6 +94,7 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
   } finally {
     // Closing twice is harmless: an error on the way must not leave probes or files behind.
     await control.close();
+    await coverage.close();
     await source.stop();
     await recorder?.close();
     await sink.close();

@@ -105,12 +105,17 @@ function parseNote(record: unknown[]): Parsed | undefined {
     return undefined;
   if ((conn !== null && !isNs(conn)) || Object.keys(detail).length > MAX_DETAIL) return undefined;
   const view = new DataView(origin.buffer, origin.byteOffset, origin.length);
+  const kind = view.getUint16(RecHeaderOffset.kind, true);
   const named = origin.length >= TlsDataOffset.offset;
   const value: ConnectionNote = {
     what,
     ts: BigInt(ts),
     tgid: view.getUint32(RecHeaderOffset.tgid, true),
     startNs: view.getBigUint64(RecHeaderOffset.start_ns, true),
+    uid: view.getUint32(RecHeaderOffset.uid, true),
+    comm: commOf(origin),
+    kind,
+    bytes: kind === Kind.tls_data && origin.length >= TlsDataOffset.SIZE ? view.getUint32(TlsDataOffset.call_len, true) : 0,
     conn: conn === null ? null : hex(conn),
     target,
     ssl: named ? view.getBigUint64(TlsDataOffset.ssl, true) : 0n,
@@ -118,6 +123,12 @@ function parseNote(record: unknown[]): Parsed | undefined {
     detail,
   };
   return { kind: Kind.conn_note, value };
+}
+
+function commOf(origin: Uint8Array): string {
+  const comm = origin.subarray(RecHeaderOffset.comm, RecHeaderOffset.SIZE);
+  const end = comm.indexOf(0);
+  return Buffer.from(end < 0 ? comm : comm.subarray(0, end)).toString('utf8');
 }
 
 const hex = (conn: number | bigint): string => BigInt(conn).toString(16).padStart(16, '0');

@@ -71,6 +71,13 @@ export interface ConnectionNote {
   ts: bigint;
   tgid: number;
   startNs: bigint;
+  uid: number;
+  /** Name of the thread. */
+  comm: string;
+  /** Kind of the kernel record that it is about. */
+  kind: number;
+  /** Length of the call in which the connection's first bytes moved; 0 where it is not about plaintext. */
+  bytes: number;
   /** 16 hex digits, or null where no connection is named. */
   conn: string | null;
   /** Number of the probed file; 0: not known. */
@@ -79,6 +86,18 @@ export interface ConnectionNote {
   ssl: bigint;
   generation: bigint;
   detail: Record<string, unknown>;
+}
+
+/** A note with who it is about, as the process table of its shard knew it then: the process may be gone when somebody asks. */
+export interface DescribedNote extends ConnectionNote {
+  /** Milliseconds since 1970. */
+  atMs: number;
+  /** When the process started, milliseconds since 1970. */
+  startedMs: number;
+  exe: string | null;
+  /** Its first argument, which is what it calls itself; scrubbed like an event. */
+  arg0: string | null;
+  container: string | null;
 }
 
 /** Takes what the chain gives the host, in order. */

@@ -31,6 +31,11 @@ function* numbersOf(stats: SourceStats): Generator<[string, number]> {
   for (const [name, value] of Object.entries(stats)) if (typeof value === 'number') yield [name, value];
 }
 
+/** The same as samples with the name for a label. */
+function numbers(stats: SourceStats): Sample[] {
+  return [...numbersOf(stats)].map(([name, value]): Sample => [value, name]);
+}
+
 function* kernelCells(status: Status, what: 'calls' | 'bytes'): Generator<Sample> {
   for (const [bucket, cell] of Object.entries(part(status.source, 'kernel'))) if (typeof cell === 'object') yield [Number(cell[what] ?? 0), bucket];
 }
@@ -139,7 +144,7 @@ export const metricTable: Readonly<Record<string, MetricRow>> = {
     one(({ source }) => Number(part(source, 'ring')['size_bytes'] ?? 0)),
   ),
   batches_total: counter('What was handed to the shards: batches (count), bytes, records, payload bytes.', ['what'], ({ source }) =>
-    [...numbersOf(part(source, 'batches'))].map(([name, value]): Sample => [value, name]),
+    numbers(part(source, 'batches')),
   ),
   in_flight_bytes: gauge('Bytes of batches that a shard was given and is not done with.', ['shard'], ({ source }) =>
     [...numbersOf(part(part(source, 'batches'), 'in_flight_bytes'))].map(([shard, value]): Sample => [value, shard]),
@@ -155,15 +160,9 @@ export const metricTable: Readonly<Record<string, MetricRow>> = {
     [],
     one(({ targets }) => targets.length),
   ),
-  discovery_total: counter('What the search for files did; queued and waiting are levels.', ['what'], ({ source }) =>
-    [...numbersOf(part(source, 'discovery'))].map(([name, value]): Sample => [value, name]),
-  ),
-  discovery_files_total: counter('Looks at a file by outcome.', ['outcome'], ({ source }) =>
-    [...numbersOf(part(part(source, 'discovery'), 'files'))].map(([name, value]): Sample => [value, name]),
-  ),
-  snapshot: gauge('The processes that ran before capture: told, skipped, batches, bytes.', ['what'], ({ source }) =>
-    [...numbersOf(part(source, 'snapshot'))].map(([name, value]): Sample => [value, name]),
-  ),
+  discovery_total: counter('What the search for files did; queued and waiting are levels.', ['what'], ({ source }) => numbers(part(source, 'discovery'))),
+  discovery_files_total: counter('Looks at a file by outcome.', ['outcome'], ({ source }) => numbers(part(part(source, 'discovery'), 'files'))),
+  snapshot: gauge('The processes that ran before capture: told, skipped, batches, bytes.', ['what'], ({ source }) => numbers(part(source, 'snapshot'))),
 
   pipeline_total: counter('What went through the pipeline: batches, records, payload bytes, failed bytes, events.', ['what'], ({ pipeline }) =>
     Object.entries(pipeline).map(([name, value]): Sample => [value, name]),
@@ -215,6 +214,27 @@ export const metricTable: Readonly<Record<string, MetricRow>> = {
     shards(({ redact: { redacted, failed } }) => ({ redacted, failed })),
   ),
   redact_replacements_total: counter('Secrets replaced, by kind.', ['kind'], replacements),
+
+  coverage: gauge('What the coverage report keeps: rows, rows forgotten at the bound, notes.', ['what'], ({ coverage }) => numbers(part(coverage, 'table'))),
+  self_check: gauge('The self-check of probes: files watched, files whose probes it took off, files forgotten.', ['what'], ({ coverage }) =>
+    numbers(part(coverage, 'self_check')),
+  ),
+  scanner: gauge('Searches for TLS stacks in files: done, bytes, known, forgotten, not queued, failed.', ['what'], ({ coverage }) =>
+    numbers(part(coverage, 'scanner')),
+  ),
+  control_answers_total: counter('Answers over the control socket and the metrics port, by status code.', ['code'], ({ control }) =>
+    numbers(part(control, 'answers')),
+  ),
+  control_connections_refused_total: counter(
+    'Connections closed unanswered because too many were open.',
+    [],
+    one(({ control }) => Number(control['refused_connections'] ?? 0)),
+  ),
+  control_connections_expired_total: counter(
+    'Connections broken at their deadline.',
+    [],
+    one(({ control }) => Number(control['expired_connections'] ?? 0)),
+  ),
 
   sink_events_total: counter('Events that a sink was given, by outcome.', ['sink', 'outcome'], ({ sink, sink_name }) => [
     [sink.written, sink_name, 'written'],

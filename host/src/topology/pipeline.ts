@@ -1,7 +1,7 @@
 // Joins one source to the shards and the sink: batches in, events out in order, credit back. It decodes nothing itself.
 import { uptime } from 'node:os';
 import type { OispEvent, Sink } from '../events/event.js';
-import type { ConnectionNote } from '../events/raw-event.js';
+import type { DescribedNote } from '../events/raw-event.js';
 import type { RecordBatch, Source } from '../events/source.js';
 import { Correlator } from '../transforms/correlate/index.js';
 import type { ShardAnswer } from './shard-entry.js';
@@ -18,7 +18,9 @@ export interface PipelineOptions {
   readonly sink: Sink;
   readonly recorder?: BatchRecorder;
   /** Told of what decoders note of connections: for the coverage report, and for verdicts. */
-  readonly onNote?: (note: ConnectionNote) => void;
+  readonly onNote?: (note: DescribedNote) => void;
+  /** Told of every event, linked and about to be delivered. */
+  readonly onEvent?: (event: OispEvent) => void;
   /** A line for the daemon's log. */
   readonly log: (line: string) => void;
   /** Whether idle connections expire by the machine's clock: for live sources only, so that a replay depends on nothing but its bytes. */
@@ -107,6 +109,7 @@ export class Pipeline {
     if (!events.length) return;
     const linked: OispEvent[] = events.map((event) => this.correlator.add(event));
     this.counts.events += linked.length;
+    if (this.options.onEvent) for (const event of linked) this.options.onEvent(event);
     await this.options.sink.write(linked);
   }
 

@@ -2,11 +2,12 @@
 import type { ChainTap, LoadedDecoder, ModuleCounters } from '../decode/chain.js';
 import { type DecodeCounters, DecodeWorker } from '../decode/worker.js';
 import type { ShardEvent } from '../events/event.js';
-import type { ConnectionNote, HostRecords, RawEvent } from '../events/raw-event.js';
+import type { ConnectionNote, DescribedNote, HostRecords, RawEvent } from '../events/raw-event.js';
 import type { HostContext } from '../events/source.js';
 import { addDigests } from '../transforms/digest/index.js';
 import { Enricher } from '../transforms/enrich/index.js';
 import { type RedactCounters, Redactor } from '../transforms/redact/index.js';
+import { Scrubber } from '../transforms/redact/scrubber.js';
 
 export interface ShardOptions {
   readonly decoders: readonly LoadedDecoder[];
@@ -30,7 +31,7 @@ export interface ShardStats {
 /** What a call of the shard gave: events, redacted and in order, and what the decoders noted of connections. */
 export interface ShardOutput {
   events: ShardEvent[];
-  notes: ConnectionNote[];
+  notes: DescribedNote[];
 }
 
 /** Notes of one call; more are counted. */
@@ -57,7 +58,7 @@ export class Shard {
       processStart: (start) => this.enricher.processStart(start),
       processEnd: (end) => this.enricher.processEnd(end),
       connectionNote: (note) => {
-        if (this.out.notes.length < MAX_NOTES) this.out.notes.push(note);
+        if (this.out.notes.length < MAX_NOTES) this.out.notes.push(this.describe(note));
         else this.notesDropped++;
       },
     };
@@ -86,6 +87,19 @@ export class Shard {
     return { ...this.decoder.stats(), enrich: this.enricher.counters(), redact: structuredClone(this.redactor.counters), notes_dropped: this.notesDropped };
   }
 
+  private describe(note: ConnectionNote): DescribedNote {
+    const process = this.enricher.processOf(note.tgid, note.startNs);
+    const arg0 = process?.cmdline_args?.[0];
+    return {
+      ...note,
+      atMs: wallMs(note.ts + this.clockOffsetNs),
+      startedMs: wallMs(note.startNs + this.clockOffsetNs),
+      exe: process?.exe ?? null,
+      arg0: arg0 === undefined ? null : new Scrubber().scrub(arg0),
+      container: process?.container_id ?? null,
+    };
+  }
+
   private take(raw: RawEvent): void {
     if (raw.conn === null && this.options.shard !== TELLS_OF_PROCESSES) return;
     const enriched = this.enricher.event(raw, this.clockOffsetNs);
@@ -99,3 +113,5 @@ export class Shard {
     return out;
   }
 }
+
+const wallMs = (ns: bigint): number => Number(ns / 1_000_000n);

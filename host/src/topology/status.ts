@@ -1,5 +1,5 @@
 // What a running daemon tells of itself, as one value: who it is, what it probes, and all its numbers. Never anything captured.
-import type { HostContext } from '../events/source.js';
+import type { HostContext, SourceStats } from '../events/source.js';
 import type { Target } from '../sources/ebpf/index.js';
 import { collectNumbers, type RunNumbers, type RunParts } from './numbers.js';
 
@@ -35,6 +35,10 @@ export interface Status extends RunNumbers {
   /** What discovery last stumbled over; null: nothing. */
   readonly last_problem: string | null;
   readonly process: ProcessNumbers;
+  /** What coverage keeps, checks and scans. */
+  readonly coverage: SourceStats;
+  /** What was asked over the control socket. */
+  readonly control: SourceStats;
 }
 
 /** What the daemon itself uses. */
@@ -55,6 +59,8 @@ export interface StatusParts extends RunParts {
   readonly state: () => RunState;
   readonly targets: () => readonly Target[];
   readonly lastProblem: () => string | undefined;
+  readonly coverage: () => SourceStats;
+  readonly control: () => SourceStats;
 }
 
 /** Reads the status of one run. Whoever asks while it is being read gets the same answer: askers cost the shards nothing more. */
@@ -76,7 +82,7 @@ export class StatusReader {
   }
 
   async #read(): Promise<Status> {
-    const { version, host, scope, output, decoders, sink, state, targets, lastProblem } = this.#parts;
+    const { version, host, scope, output, decoders, sink, state, targets, lastProblem, coverage, control } = this.#parts;
     const numbers = await collectNumbers(this.#parts, true);
     return {
       version,
@@ -93,6 +99,8 @@ export class StatusReader {
       targets: targets(),
       last_problem: lastProblem() ?? null,
       process: processNumbers(),
+      coverage: coverage(),
+      control: control(),
       ...numbers,
     };
   }

@@ -9,6 +9,7 @@ import { commandCandidates } from './command-files.js';
 import { Discovery } from './discovery.js';
 import { FileReport, type LateFile, type UnreadableFile } from './file-report.js';
 import { FileSweep } from './file-sweep.js';
+import { fileUses, type ProcessUses } from './file-uses.js';
 import { checkLayouts } from './layout-check.js';
 import type { NativeBatch, NativeOptions, NativeSensor, ScopeCell } from './native.js';
 import { isPermission, loadFailure, openAddon, probesRefused } from './native-errors.js';
@@ -22,6 +23,7 @@ import { nativeStats } from './source-stats.js';
 export type { SeenAgent } from './agent-watch.js';
 export type { Target, TargetFunction } from './attach.js';
 export type { LateFile, UnreadableFile } from './file-report.js';
+export type { ProcessUses, UsedFile } from './file-uses.js';
 export { readHostContext } from './host-context.js';
 export type { EbpfOptions } from './options.js';
 export type { FilesScope, ScopeOptions } from './scope.js';
@@ -141,6 +143,16 @@ export class EbpfSource implements Source {
   /** Processes that were recognised as agents; the newest last, at most 256. */
   agents(): SeenAgent[] {
     return this.#scope?.agents ?? [];
+  }
+
+  /** The running processes in scope with the files of theirs that can carry TLS. */
+  fileUses(): AsyncIterable<ProcessUses> {
+    return fileUses(this.#options.scope);
+  }
+
+  /** Takes the probes off one file and keeps them off. @param why for people. @returns false when there are none. */
+  detachTarget(id: number, why: string): boolean {
+    return this.#table?.detachTarget(id, why) ?? false;
   }
 
   /** What discovery last stumbled over, for people; undefined when all went well. */

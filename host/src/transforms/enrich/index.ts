@@ -49,6 +49,11 @@ export class Enricher {
     this.table.end(end);
   }
 
+  /** What is known of a process; undefined for one never seen. */
+  processOf(tgid: number, startNs: bigint): ProcessContext | undefined {
+    return this.table.describe(tgid, startNs);
+  }
+
   /** @param clockOffsetNs CLOCK_REALTIME - CLOCK_BOOTTIME of the batch the event came from. */
   event(raw: RawEvent, clockOffsetNs: bigint): ShardEvent {
     const origin = readOrigin(raw.origin);
