@@ -67,12 +67,12 @@ describe('coverage', () => {
       assert.equal(status, '200\n');
       assert.equal(mock.log.at(-1)?.model, 'gpt-rust', 'it did talk to the server');
       const row = await rowOf(client.pid ?? 0, ({ state }) => state === 'not_readable');
-      assert.match(row.reason ?? '', /^rustls .*in impit-node.linux-[w-]+.node, stripped: not readable by symbol$/);
+      assert.match(row.reason ?? '', /^rustls .*in impit-node\.linux-[\w-]+\.node, stripped: not readable by symbol$/);
       assert.deepEqual([row.stacks[0]?.name, row.stacks[0]?.stripped, row.read_connections], ['rustls', true, 0]);
       assert.equal(row.last_hello?.peer_port, mock.port);
       const plain = await oispHost(['coverage', '--control', socket]);
       assert.equal(plain.code, 0, plain.stderr);
-      assert.match(plain.stdout, /^NOT READABLE +$client.pid.*rustls/m);
+      assert.match(plain.stdout, new RegExp(`^NOT READABLE +${client.pid} .*rustls`, 'm'));
     } finally {
       client.stdin.end();
       client.kill();

@@ -7,7 +7,6 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HostError } from '../../host/src/errors.js';
-import type { ConnectionNote } from '../../host/src/events/raw-event.js';
 import type { RecordBatch, SourceStats } from '../../host/src/events/source.js';
 import { ConnNote, layouts, TlsDataOffset, Verdict } from '../../host/src/gen/records.js';
 import { type AddOutcome, AttachTable } from '../../host/src/sources/ebpf/attach.js';
@@ -17,6 +16,7 @@ import { FileReport } from '../../host/src/sources/ebpf/file-report.js';
 import { EbpfSource } from '../../host/src/sources/ebpf/index.js';
 import type { NativeBatch, NativeStructLayout } from '../../host/src/sources/ebpf/native.js';
 import { preflight } from '../../host/src/sources/ebpf/preflight.js';
+import { note as connectionNote } from '../lib/notes.js';
 
 const LIBSSL = ['/usr/lib/x86_64-linux-gnu/libssl.so.3', '/usr/lib/aarch64-linux-gnu/libssl.so.3'].find((path) => existsSync(path));
 const skip = LIBSSL === undefined;
@@ -280,7 +280,7 @@ test('scope names processes with their descendants, and names', async () => {
 
 test('a connection that carries no AI traffic is told to the kernel side; other notes, and those that name none, are not', async () => {
   const { state, source } = await fakeSource({});
-  const note: ConnectionNote = { what: ConnNote.not_ai, ts: 1n, tgid: 7, startNs: 1n, conn: null, target: 0, ssl: 5n, generation: 6n, detail: { all: false } };
+  const note = connectionNote({ what: ConnNote.not_ai, tgid: 7, target: 0, ssl: 5n, generation: 6n, detail: { all: false } });
   source.judge(note);
   await source.start(
     () => undefined,
