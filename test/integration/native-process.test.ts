@@ -1,7 +1,7 @@
 // Process records and scope, with real children: argv, paths, exit status, inheritance at fork. It needs no TLS.
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, realpathSync, symlinkSync } from 'node:fs';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, readFileSync, realpathSync, statSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { Kind, PathFlag, SysExecOffset } from '../../host/src/gen/records.js';
@@ -9,6 +9,13 @@ import { mustProbe, scratch } from '../lib/run.js';
 import { Capture, compileFixture, Fixture, type SeenRecord, sleep } from './native-kit.js';
 
 before(mustProbe);
+
+/** A shared library with nothing in it. */
+function compileLibrary(folder: string): string {
+  const out = join(folder, 'empty.so');
+  execFileSync(process.env['CC'] ?? 'cc', ['-shared', '-fPIC', '-x', 'c', '-o', out, '/dev/null'], { stdio: 'pipe' });
+  return out;
+}
 
 /** A path area, joined from leaf-to-root components. */
 function pathOf(record: SeenRecord, area: 'exe' | 'cwd' | 'cgroup'): string {
@@ -183,6 +190,26 @@ test('scope: nothing by default, a cell inherits at fork, its own process never,
   assert.ok(records.some((r) => r.kind === Kind.sys_fork && r.fields['tgid'] === process.pid && r.fields['child_tgid'] === inside.pid));
   assert.equal(of(records, Kind.sys_exit, single.pid).length, 1);
   assert.ok(!records.some((r) => r.kind !== Kind.sys_fork && r.fields['tgid'] === process.pid), 'the sensor itself is no subject');
+});
+
+test('a file that is mapped again and again is told of about once a second, another file at once', async () => {
+  const folder = scratch('mapped');
+  const [one, other] = ['one.so', 'other.so'].map((name) => join(folder, name)) as [string, string];
+  for (const path of [one, other]) copyFileSync(compileLibrary(folder), path);
+  const capture = new Capture();
+  capture.start();
+  const began = performance.now();
+  const map = (path: string) => spawnSync('/bin/true', { env: { LD_PRELOAD: path } });
+  let runs = 0;
+  for (; performance.now() - began < 2_500; runs += 1) map(one);
+  map(other);
+  const seconds = (performance.now() - began) / 1000;
+  const records = await capture.stop();
+  const told = (path: string) =>
+    records.filter((r) => r.kind === Kind.sys_map && r.fields['inode'] === statSync(path).ino && r.fields['dev'] === statSync(path).dev).length;
+  assert.ok(runs > 10, `${runs} runs`);
+  assert.ok(told(one) >= 2 && told(one) <= seconds + 1, `told ${told(one)} times in ${seconds} s and ${runs} runs`);
+  assert.equal(told(other), 1);
 });
 
 test('setCaptureAll takes effect at once', async () => {
