@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "privileges.h"
 #include "ring_reader.h"
 #include "sensor.h"
 #include "startup_memory.h"
@@ -30,6 +31,13 @@ void throw_failure(Napi::Env env, const Failure& failure) {
 Napi::Number number(Napi::Env env, uint64_t value) { return Napi::Number::New(env, static_cast<double>(value)); }
 
 Napi::Number number(Napi::Env env, const std::atomic<uint64_t>& value) { return number(env, value.load(std::memory_order_relaxed)); }
+
+Napi::Value reduce_privileges_of_process(const Napi::CallbackInfo& info) {
+  bool whole = false;
+  uint64_t keep = info[0].As<Napi::BigInt>().Uint64Value(&whole);
+  if (Failure failure = reduce_privileges(keep)) throw_failure(info.Env(), failure);
+  return info.Env().Undefined();
+}
 
 // Runs a callback after the current JavaScript, so that a caller never sees it inside its own call.
 void call_soon(Napi::Env env, Napi::Function callback) {
@@ -57,6 +65,7 @@ class SensorWrap : public Napi::ObjectWrap<SensorWrap>, public BatchSink {
                            InstanceMethod<&SensorWrap::layout>("layout"),
                            InstanceMethod<&SensorWrap::attach_uprobe>("attachUprobe"),
                            InstanceMethod<&SensorWrap::detach>("detach"),
+                           InstanceMethod<&SensorWrap::uprobe_means>("uprobeMeans"),
                            InstanceMethod<&SensorWrap::scope_add>("scopeAdd"),
                            InstanceMethod<&SensorWrap::scope_remove>("scopeRemove"),
                            InstanceMethod<&SensorWrap::scope_add_comm>("scopeAddComm"),
@@ -95,6 +104,7 @@ class SensorWrap : public Napi::ObjectWrap<SensorWrap>, public BatchSink {
   Napi::Value layout(const Napi::CallbackInfo& info);
   Napi::Value attach_uprobe(const Napi::CallbackInfo& info);
   Napi::Value detach(const Napi::CallbackInfo& info);
+  Napi::Value uprobe_means(const Napi::CallbackInfo& info);
   Napi::Value scope_add(const Napi::CallbackInfo& info);
   Napi::Value scope_remove(const Napi::CallbackInfo& info);
   Napi::Value scope_add_comm(const Napi::CallbackInfo& info);
@@ -195,6 +205,10 @@ Napi::Value SensorWrap::attach_uprobe(const Napi::CallbackInfo& info) {
 Napi::Value SensorWrap::detach(const Napi::CallbackInfo& info) {
   sensor_.detach(info[0].As<Napi::Number>().Int32Value());
   return info.Env().Undefined();
+}
+
+Napi::Value SensorWrap::uprobe_means(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), sensor_.means() == UprobeMeans::kMulti ? "uprobe_multi" : "perf_event");
 }
 
 Napi::Value SensorWrap::scope_add(const Napi::CallbackInfo& info) {
@@ -473,6 +487,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Sensor", SensorWrap::define(env));
   exports.Set("libbpfVersion", Sensor::libbpf_version());
   exports.Set("releaseStartupMemory", Napi::Function::New(env, [](const Napi::CallbackInfo&) { release_startup_memory(); }, "releaseStartupMemory"));
+  exports.Set("reducePrivileges", Napi::Function::New(env, reduce_privileges_of_process, "reducePrivileges"));
   return exports;
 }
 

@@ -15,9 +15,10 @@ export async function check(flags: { json?: boolean }): Promise<number> {
     return EXITS[result.verdict];
   }
   const out = process.stdout;
+  const width = Math.max(...result.checks.map(({ name }) => name.length));
   for (const { name, status, detail, hint } of result.checks) {
     const [style, text] = MARKS[status];
-    out.write(`${paint(out, style, text.padEnd(4))}  ${name.padEnd(18)} ${detail}\n${hint === undefined || status === 'ok' ? '' : `      ${hint}\n`}`);
+    out.write(`${paint(out, style, text.padEnd(4))}  ${name.padEnd(width)} ${detail}\n${hint === undefined || status === 'ok' ? '' : `      ${hint}\n`}`);
   }
   if (result.files.length) {
     out.write(

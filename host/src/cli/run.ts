@@ -82,11 +82,14 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
     await pipeline.start((error) => (error ? ended.reject(error) : ended.resolve()));
     shrinkHeap();
     source.releaseStartupMemory();
+    // A command gets the privileges of whoever started it: it is started first.
+    const drop = () => say(`privileges kept: ${source.dropPrivileges(command.length > 0).join(', ') || 'none'}`);
+    if (command.length === 0) drop();
     state = 'capturing';
     say(
       `capturing ${scope}; ${source.targets().length} TLS files probed; events go to ${config['output.path'] === '-' ? 'standard output' : config['output.path']}`,
     );
-    exitCode = command.length ? await observe(command, source, host, ended.promise) : await untilSignal(ended.promise);
+    exitCode = command.length ? await observe(command, { source, host, ended: ended.promise, started: drop }) : await untilSignal(ended.promise);
     state = 'stopping';
     await pipeline.stop();
     await tellRun({ source, pipeline, pool, sink, recorder }, flags);
@@ -203,20 +206,25 @@ async function untilSignal(ended: Promise<void>): Promise<number> {
 
 let stopping = false;
 
+interface Observation {
+  readonly source: EbpfSource;
+  readonly host: Awaited<ReturnType<typeof readHostContext>>;
+  readonly ended: Promise<void>;
+  /** Called when the command runs, or could not be started. */
+  readonly started: () => void;
+}
+
 /** Runs the command in scope. A terminal's interrupt reaches it directly; a termination signal is passed on. */
-async function observe(
-  command: readonly string[],
-  source: EbpfSource,
-  host: Awaited<ReturnType<typeof readHostContext>>,
-  ended: Promise<void>,
-): Promise<number> {
+async function observe(command: readonly string[], { source, host, ended, started }: Observation): Promise<number> {
   const observed = new ObservedCommand(command, host);
   const undo = onStopSignals((signal) => {
     if (signal !== 'SIGINT' || !process.stdin.isTTY) observed.signal(signal);
   });
   source.observeChildren();
   try {
-    return await Promise.race([observed.run(), ended.then(() => 1)]);
+    const code = observed.run();
+    started();
+    return await Promise.race([code, ended.then(() => 1)]);
   } finally {
     source.stopObserving();
     undo();

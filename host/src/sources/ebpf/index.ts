@@ -5,6 +5,7 @@ import type { RecordBatch, Source, SourceStats } from '../../events/source.js';
 import { ConnNote, Gate, Ledger, Verdict } from '../../gen/records.js';
 import type { SeenAgent } from './agent-watch.js';
 import { AttachTable, type Target } from './attach.js';
+import { type CapabilityName, capabilityMask, effectiveCapabilities, lastingCapabilities } from './capabilities.js';
 import { commandCandidates } from './command-files.js';
 import { Discovery } from './discovery.js';
 import { FileReport, type LateFile, type UnreadableFile } from './file-report.js';
@@ -12,7 +13,7 @@ import { FileSweep } from './file-sweep.js';
 import { fileUses, type ProcessUses } from './file-uses.js';
 import { checkLayouts } from './layout-check.js';
 import type { NativeBatch, NativeOptions, NativeSensor, ScopeCell } from './native.js';
-import { isPermission, loadFailure, openAddon, probesRefused } from './native-errors.js';
+import { isPermission, loadFailure, openAddon, privilegesKept, probesRefused } from './native-errors.js';
 import { type EbpfOptions, resolveOptions } from './options.js';
 import { processIds } from './proc-files.js';
 import { type ProcessWatcher, peekProcesses } from './process-peek.js';
@@ -118,6 +119,28 @@ export class EbpfSource implements Source {
       // The connection is copied on, which costs only time.
       this.#verdicts.failed += 1;
     }
+  }
+
+  /**
+   * Takes every privilege from this process that capture no longer needs, once and for all: what finds and probes further files stays. A
+   * command that is to run with the privileges of whoever started it is started before.
+   * @param command whether one is being observed.
+   * @returns what is left, which is never more than there was.
+   * @throws HostError NATIVE; threads may differ then, and the process should end.
+   */
+  dropPrivileges(command: boolean): CapabilityName[] {
+    const links = this.#running().uprobeMeans() === 'uprobe_multi';
+    try {
+      openAddon(this.#options.addonPath).reducePrivileges(capabilityMask(lastingCapabilities(links, command)));
+    } catch (error) {
+      throw privilegesKept(error);
+    }
+    return this.privileges();
+  }
+
+  /** The capabilities of this process, of those the sensor has a use for. */
+  privileges(): CapabilityName[] {
+    return [...effectiveCapabilities()];
   }
 
   /** Gives memory that only the start needed back to the kernel. Breakpoints in this process's own text go with it, which spares it the traps. */

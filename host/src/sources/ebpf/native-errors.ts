@@ -1,6 +1,7 @@
 // Turns errors of the native addon into what a user can act on; never hides the original, which stays the cause.
+import { release } from 'node:os';
 import { HostError, reasonOf } from '../../errors.js';
-import { effectiveCapabilities, mayLoad } from './capabilities.js';
+import { capabilityUses, effectiveCapabilities, mayLoad } from './capabilities.js';
 import { loadNative, type NativeAddon } from './native.js';
 
 const PERMISSION = new Set(['EPERM', 'EACCES']);
@@ -39,7 +40,7 @@ export function loadFailure(error: unknown): HostError {
     return new HostError(
       'PERMISSION',
       `The kernel refused the BPF programs: ${text}`,
-      'Run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN and CAP_SYS_PTRACE.',
+      rightsHint(),
       cause,
     );
   }
@@ -73,6 +74,21 @@ export function probesRefused(reason: string, options?: ErrorOptions): HostError
     'Run as root, or with CAP_SYS_ADMIN beside CAP_BPF and CAP_PERFMON: uprobes need it on this kernel.',
     options,
   );
+}
+
+/** An error of reducePrivileges(). */
+export function privilegesKept(error: unknown): HostError {
+  const hint = 'Start again; if it happens again, report it with the output of `oisp-host check`.';
+  return new HostError('NATIVE', `Privileges that are no longer needed could not be dropped: ${firstLine(error)}`, hint, { cause: error });
+}
+
+/** Names what this process lacks of what the kernel asks for. */
+function rightsHint(): string {
+  const have = effectiveCapabilities();
+  const missing = capabilityUses(release()).filter((use) => use.vital && !have.has(use.name) && !(use.adminDoes && have.has('CAP_SYS_ADMIN')));
+  return missing.length === 0
+    ? 'Run as root in the initial user namespace: the capabilities of this process are of no use to the kernel here.'
+    : `Run as root, or add ${missing.map((use) => use.name).join(', ')}; \`oisp-host check\` says what each is for.`;
 }
 
 function firstLine(error: unknown): string {

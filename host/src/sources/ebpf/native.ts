@@ -81,6 +81,8 @@ export interface NativeSensor {
   /** Attaches a uprobe (or uretprobe) program by name to a file offset, for every process (pid -1). `target` (u32) is told in every record of the probe. Returns a link id. Throws with code. */
   attachUprobe(program: string, path: string, fileOffset: number, isReturn: boolean, target: number): number;
   detach(link: number): void;
+  /** How uprobes are attached here; known after load(). */
+  uprobeMeans(): 'uprobe_multi' | 'perf_event';
   /** Puts a process into scope. */
   scopeAdd(tgid: number, cell: ScopeCell): void;
   scopeRemove(tgid: number): void;
@@ -125,6 +127,12 @@ export interface NativeAddon {
   libbpfVersion: string;
   /** Returns memory that only the start of the process needed to the kernel: free heap pages, and program text, which comes back from the page cache as it is used. */
   releaseStartupMemory(): void;
+  /**
+   * Leaves every thread of the process with those of its capabilities that are in `keep` (bit n: capability n), none inheritable, the bounding
+   * set cut down to them where CAP_SETPCAP allows it, and no_new_privs. Takes a few milliseconds and cannot be undone. Throws Error with code;
+   * threads may differ then.
+   */
+  reducePrivileges(keep: bigint): void;
 }
 
 /** Loads the addon. @param path of oisp_native.node. Throws when it cannot be loaded (missing library, wrong architecture). */
