@@ -129,8 +129,8 @@ int64_t now_ms() {
 
 // The handler of a signal needs a way back that the C library knows and does not tell: it is read off a signal that it installed.
 int borrow_signal(KernelAction* before) {
-  struct sigaction ours {
-  }, other{};
+  struct sigaction ours = {};
+  struct sigaction other = {};
   ours.sa_handler = on_signal;
   ours.sa_flags = SA_RESTART;
   KernelAction action{};

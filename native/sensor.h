@@ -54,10 +54,9 @@ class Sensor {
   std::optional<StructLayout> layout(const std::string& name) const;
 
   Failure attach_uprobe(const std::string& program, const std::string& path, const ProbePlace& place, int* link_id);
+  UprobeMeans means() const { return means_; }
   // Takes a probe off, in a thread of its own, because the kernel lets each close wait some 20 ms. An id that is not (or no longer) attached
   // is ignored.
-  UprobeMeans means() const { return means_; }
-  // An id that is not (or no longer) attached is ignored.
   void detach(int link_id);
   // Detaches every link. May be called from another thread than the rest.
   void detach_all();

@@ -152,7 +152,9 @@ describe('privileges', () => {
 
   it('are enough for an ordinary user who has them', TIMEOUT, async () => {
     const output = join(closedFolder('ordinary'), 'out.jsonl');
-    const plus = unitCapabilities().map((name) => `+${name}`).join();
+    const plus = unitCapabilities()
+      .map((name) => `+${name}`)
+      .join();
     const user = [`--reuid=${OTHER}`, `--regid=${OTHER}`, '--clear-groups', `--inh-caps=-all,${plus}`, `--ambient-caps=${plus}`];
     const daemon = await daemonUnder(output, ['setpriv', ...user]);
     const [sets, ...others] = threadSets(daemon.pid);
@@ -169,7 +171,9 @@ describe('privileges', () => {
       assert.equal(ended.code, 3, ended.stderr);
       assert.match(ended.stderr, new RegExp(`add CAP_${name.toUpperCase()}\\b`));
       const check = await oispHost(['check', '--json'], { under });
-      const missing = (JSON.parse(check.stdout) as { checks: { name: string; status: string }[] }).checks.filter((one) => /^cap_/.test(one.name) && one.status !== 'ok');
+      const missing = (JSON.parse(check.stdout) as { checks: { name: string; status: string }[] }).checks.filter(
+        (one) => /^cap_/.test(one.name) && one.status !== 'ok',
+      );
       assert.deepEqual([check.code, missing.map((one) => [one.name, one.status])], [3, [[`cap_${name}`, 'fail']]]);
     });
   }

@@ -36,8 +36,10 @@ export function unitSystemCalls(): string[] {
   const groups = new Map<string, string[]>();
   let group: string[] = [];
   for (const line of execFileSync('systemd-analyze', ['--no-pager', 'syscall-filter'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).split('\n')) {
-    if (line.startsWith('@')) groups.set(line.trim(), (group = []));
-    else if (/^ +[@a-z]/.test(line)) group.push(line.trim());
+    if (line.startsWith('@')) {
+      group = [];
+      groups.set(line.trim(), group);
+    } else if (/^ +[@a-z]/.test(line)) group.push(line.trim());
   }
   const resolve = (name: string): string[] => (name.startsWith('@') ? (groups.get(name) ?? []).flatMap(resolve) : [name]);
   const allowed = new Set(resolve('@default'));

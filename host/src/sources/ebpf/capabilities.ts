@@ -47,7 +47,8 @@ function uses(links: boolean, memlock: boolean): CapabilityUse[] {
     { ...vital, name: 'CAP_BPF', purpose: 'loads BPF programs and makes their maps', adminDoes: true },
     { ...vital, name: 'CAP_PERFMON', purpose: 'lets BPF programs look at functions and tracepoints', adminDoes: true },
   ];
-  if (!links) found.push({ ...vital, name: 'CAP_SYS_ADMIN', purpose: 'puts probes on functions through perf events, as kernels before 6.6 do', adminDoes: false });
+  if (!links)
+    found.push({ ...vital, name: 'CAP_SYS_ADMIN', purpose: 'puts probes on functions through perf events, as kernels before 6.6 do', adminDoes: false });
   if (memlock) {
     const purpose = 'raises the memlock limit, against which kernels before 5.11 count BPF memory';
     found.push({ name: 'CAP_SYS_RESOURCE', purpose, until: 'loaded', vital: true, adminDoes: false });

@@ -37,12 +37,7 @@ export function loadFailure(error: unknown): HostError {
   const cause = { cause: error };
   // EACCES with the rights at hand is the kernel's verifier speaking.
   if (reason === 'EPERM' || (reason === 'EACCES' && !mayLoad(effectiveCapabilities()))) {
-    return new HostError(
-      'PERMISSION',
-      `The kernel refused the BPF programs: ${text}`,
-      rightsHint(),
-      cause,
-    );
+    return new HostError('PERMISSION', `The kernel refused the BPF programs: ${text}`, rightsHint(), cause);
   }
   if (UNSUPPORTED.has(reason)) {
     return new HostError(
