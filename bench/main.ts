@@ -4,12 +4,14 @@ import { benchDecode } from './decode.js';
 import { benchIdle } from './idle.js';
 import type { BenchResult } from './lib/measure.js';
 import { benchRing } from './ring.js';
+import { benchSyscalls } from './syscalls.js';
 
 const DEFAULT_IDLE_SECONDS = 60;
 const benches: Readonly<Record<string, (options: { seconds: number }) => Promise<BenchResult> | BenchResult>> = {
   decode: () => benchDecode(),
   ring: () => benchRing(),
   idle: ({ seconds }) => benchIdle(seconds),
+  syscalls: () => benchSyscalls({ rounds: 20, slices: 30 }),
 };
 
 const HELP = `usage: npm run bench -- [NAME...] [--json] [--seconds N]
@@ -17,6 +19,7 @@ const HELP = `usage: npm run bench -- [NAME...] [--json] [--seconds N]
   decode   cost of decoding, as a ratio to JSON.parse in the same run; needs no privileges
   ring     loss of TLS plaintext when a program writes as fast as it can; needs root
   idle     CPU and memory of a daemon that has nothing to do; needs root
+  syscalls what the sensor adds to system calls of other programs, as a ratio to an empty BPF program; needs root
 
   --json       one JSON object per bench
   --seconds N  how long idle watches (default ${DEFAULT_IDLE_SECONDS})
