@@ -23,6 +23,7 @@ const target = (id: number, path: string, details: (string | undefined)[] = [und
   inode: String(id),
   family: 'openssl',
   buildId: undefined,
+  sinceMs: 0,
   functions: details.map((detail, i) => ({ func: `f${i}`, symbol: `SSL_f${i}`, attached: detail === undefined, ...(detail !== undefined && { detail }) })),
 });
 const file = (path: string, inode: number, changes: Partial<UsedFile> = {}): UsedFile => ({

@@ -2,7 +2,7 @@
 import type { OispEvent } from '../events/event.js';
 import type { DescribedNote } from '../events/raw-event.js';
 import type { SourceStats } from '../events/source.js';
-import type { ProcessUses, Target } from '../sources/ebpf/index.js';
+import type { ProcessUses, Target, UnreadableFile } from '../sources/ebpf/index.js';
 import { ProbeCheck } from './probe-check.js';
 import { makeReport } from './report.js';
 import type { CoverageReport } from './row.js';
@@ -13,6 +13,8 @@ import { CoverageTable } from './table.js';
 export interface CoverageSource {
   fileUses(): AsyncIterable<ProcessUses>;
   targets(): readonly Target[];
+  /** Files that could not be looked into. */
+  unreadableFiles(): readonly UnreadableFile[];
   detachTarget(id: number, why: string): boolean;
 }
 
@@ -49,7 +51,7 @@ export class Coverage {
       rows: () => this.#table.rows(),
       processes: () => this.#source.fileUses(),
       targets: () => this.#source.targets(),
-      refusals: () => new Map(),
+      refusals: () => new Map(this.#source.unreadableFiles().map(({ path, reason, detail }) => [path, `${reason}: ${detail}`])),
       scan: (path, deadlineMs) => this.#scanner.scan(path, deadlineMs),
     }).finally(() => {
       this.#reporting = undefined;

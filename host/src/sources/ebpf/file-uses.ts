@@ -1,8 +1,10 @@
 // Says which running process uses which file that carries TLS code, when somebody asks; it attaches nothing and opens none of the files.
-import { type Candidate, librariesOf, programOf } from './candidates.js';
-import { processIds } from './proc-files.js';
+import { type Candidate, candidateOf } from './candidates.js';
+import { mappedFiles, processIds } from './proc-files.js';
 import { readProcess } from './process-snapshot.js';
 import type { ScopeOptions } from './scope.js';
+import { isNamed } from './scope-names.js';
+import { cgroupPlace } from './scope-rules.js';
 import { identify } from './tls-file.js';
 
 /** A file that a process runs or maps code of. */
@@ -38,11 +40,14 @@ const MAX_FILES = 64;
 export async function* fileUses(scope: ScopeOptions): AsyncGenerator<ProcessUses> {
   const ids = (await processIds()).filter((tgid) => tgid !== process.pid).slice(0, MAX_PROCESSES);
   const inScope = new Set<number>([process.pid, ...scope.pids]);
+  const { exes = [], uids = [], cgroups = [] } = scope;
+  const places = await Promise.all(cgroups.map(cgroupPlace));
+  const names = { exes, uids, cgroups: places.filter((place) => place !== undefined) };
   // Ids grow with age but for a wrap, so that a parent mostly comes first; what is reparented is no descendant any more.
   for (const tgid of ids.sort((a, b) => a - b)) {
     const row = await readProcess(tgid);
     if (row === undefined) continue;
-    if (inScope.has(row.ppid) || scope.comms.includes(row.comm)) inScope.add(tgid);
+    if (inScope.has(row.ppid) || scope.comms.includes(row.comm) || (!scope.all && (await isNamed(row, names)))) inScope.add(tgid);
     if (!scope.all && !inScope.has(tgid)) continue;
     const { startNs, uid, comm, exe, args, cgroup } = row;
     yield { tgid, startNs, uid, comm, exe, arg0: args[0], cgroup, files: await filesOf(tgid) };
@@ -51,8 +56,9 @@ export async function* fileUses(scope: ScopeOptions): AsyncGenerator<ProcessUses
 
 async function filesOf(tgid: number): Promise<UsedFile[]> {
   const files: UsedFile[] = [];
-  for (const candidate of [...programOf(tgid), ...(await librariesOf(tgid))].slice(0, MAX_FILES)) {
-    const used = await usedFile(candidate);
+  for (const mapped of (await mappedFiles(tgid)).slice(0, MAX_FILES)) {
+    const candidate = await candidateOf(tgid, mapped);
+    const used = candidate && (await usedFile(candidate));
     if (used !== undefined) files.push(used);
   }
   return files;
