@@ -120,7 +120,12 @@ async function runRound(least: Least, round: Round): Promise<void> {
 }
 
 /** Measures every process in one state; again, when somebody else's programs were on system calls before or after. */
-async function quietly(least: Least, { empty, loops, slices, until }: Round, state: string, during: (work: () => Promise<void>) => Promise<void>): Promise<void> {
+async function quietly(
+  least: Least,
+  { empty, loops, slices, until }: Round,
+  state: string,
+  during: (work: () => Promise<void>) => Promise<void>,
+): Promise<void> {
   for (;;) {
     const seen: Least = new Map();
     const quiet = (await empty.ask('others')) === 0;
