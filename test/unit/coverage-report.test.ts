@@ -6,7 +6,7 @@ import type { FileScan } from '../../host/src/coverage/scan-file.js';
 import { CoverageTable } from '../../host/src/coverage/table.js';
 import type { DescribedNote } from '../../host/src/events/raw-event.js';
 import { ConnNote, Kind } from '../../host/src/gen/records.js';
-import type { ProcessUses, Target, UsedFile } from '../../host/src/sources/ebpf/index.js';
+import type { LateFile, ProcessUses, Target, UnreadableFile, UsedFile } from '../../host/src/sources/ebpf/index.js';
 import { note } from '../lib/notes.js';
 
 const NOW = Date.parse('2026-01-01T00:01:00Z');
@@ -26,16 +26,13 @@ const target = (id: number, path: string, details: (string | undefined)[] = [und
   sinceMs: 0,
   functions: details.map((detail, i) => ({ func: `f${i}`, symbol: `SSL_f${i}`, attached: detail === undefined, ...(detail !== undefined && { detail }) })),
 });
-const file = (path: string, inode: number, changes: Partial<UsedFile> = {}): UsedFile => ({
-  path,
-  reach: path,
-  dev: '1',
-  inode: String(inode),
-  deleted: false,
-  ...changes,
+const file = (path: string, inode: number, options: { deleted?: boolean; reach?: string | undefined } = {}): UsedFile => ({
+  ...{ path, dev: '1', inode: String(inode) },
+  reach: async () => ('reach' in options ? options.reach : path),
+  isDeleted: async () => options.deleted ?? false,
 });
 const uses = (files: UsedFile[], changes: Partial<ProcessUses> = {}): ProcessUses => ({
-  ...{ tgid: 100, startNs: 0n, uid: 1000, comm: 'program', exe: files[0]?.path, arg0: 'program', cgroup: undefined, files },
+  ...{ tgid: 100, startNs: 0n, uid: 1000, comm: 'program', exe: files[0]?.path, arg0: 'program', cgroup: undefined, files, hidden: false },
   ...changes,
 });
 const scan = (changes: Partial<FileScan> = {}): FileScan => ({
@@ -52,12 +49,13 @@ interface World {
   notes?: DescribedNote[];
   processes?: ProcessUses[];
   targets?: Target[];
-  refusals?: Record<string, string>;
+  unreadable?: UnreadableFile[];
+  late?: LateFile[];
   scans?: Record<string, FileScan | undefined>;
 }
 
 async function report(world: World) {
-  const table = new CoverageTable();
+  const table = new CoverageTable((id) => world.targets?.find((one) => one.id === id));
   for (const one of world.notes ?? []) table.note(one);
   const scanned: string[] = [];
   const parts: CoverageParts = {
@@ -66,7 +64,8 @@ async function report(world: World) {
       yield* world.processes ?? [];
     },
     targets: () => world.targets ?? [],
-    refusals: () => new Map(Object.entries(world.refusals ?? {})),
+    unreadable: () => world.unreadable ?? [],
+    late: () => world.late ?? [],
     scan: async (path) => {
       scanned.push(path);
       return world.scans && path in world.scans ? world.scans[path] : scan();
@@ -95,7 +94,17 @@ describe('the coverage report', () => {
     assert.deepEqual([row.state, row.reason, row.read_connections, row.running], ['readable', null, 2, true]);
     assert.deepEqual(row.files, [
       {
-        ...{ path: '/lib/libssl.so.3', family: 'openssl', method: 'symbol', attached: true, detail: null, deleted: false, connections: 2, implausible: 0 },
+        ...{
+          path: '/lib/libssl.so.3',
+          family: 'openssl',
+          method: 'symbol',
+          attached: true,
+          detail: null,
+          deleted: false,
+          late_ms: null,
+          connections: 2,
+          implausible: 0,
+        },
         first_plaintext: { at: '2026-01-01T00:00:55.000Z', bytes: 77, direction: 'write', looks: 'http/1' },
       },
     ]);
@@ -155,7 +164,10 @@ describe('the coverage report', () => {
     ],
     [
       'a library that could not be opened',
-      { processes: [uses([file('/bin/x', 9), file('/lib/libssl-81ffa89e.so.1.1', 7)])], refusals: { '/lib/libssl-81ffa89e.so.1.1': 'denied (EACCES)' } },
+      {
+        processes: [uses([file('/bin/x', 9), file('/lib/libssl-81ffa89e.so.1.1', 7)])],
+        unreadable: [{ path: '/lib/libssl-81ffa89e.so.1.1', reason: 'denied', detail: 'EACCES', tgid: 100, looks: 1 }],
+      },
       'not_attached',
       /EACCES/,
     ],
@@ -178,6 +190,61 @@ describe('the coverage report', () => {
     });
   }
 
+  it('says that the first bytes of a process may be missing when its library was probed late', async () => {
+    const late = [
+      { path: '/lib/libssl.so.3', tgid: 100, afterMs: 35.4 },
+      { path: '/other', tgid: 7, afterMs: 1 },
+    ];
+    const world = { processes: [uses([file('/lib/libssl.so.3', 1)])], targets: [LIBSSL], late };
+    const read = await report({ ...world, notes: [note()] });
+    assert.equal(read.rows[0]?.state, 'readable');
+    assert.equal(read.rows[0]?.reason, 'its first bytes may be missing: libssl.so.3 was probed after 35 ms');
+    assert.equal((await report(world)).rows[0]?.state, 'late');
+    const before = await report({ ...world, late: [{ path: '/lib/libssl.so.3', tgid: 100, afterMs: undefined }] });
+    assert.deepEqual([before.rows[0]?.state, before.rows[0]?.files[0]?.late_ms], ['idle', null], 'it ran before the sensor: nothing was to be seen yet');
+  });
+
+  it('has a row for a process that is gone, and of which only a file that was probed late is known', async () => {
+    const late = [
+      { path: '/tmp/x/libssl.so.3', tgid: 7, afterMs: 12 },
+      { path: '/tmp/x/more.so', tgid: 7, afterMs: 13 },
+    ];
+    const { row } = await rowOf({ late });
+    assert.deepEqual([row.pid, row.state, row.running, row.exe, row.uid], [7, 'late', false, null, null]);
+    assert.equal(row.files.length, 2);
+    assert.match(row.reason ?? '', /libssl\.so\.3 was probed after 12 ms; .*more\.so/);
+  });
+
+  it('names the file of plaintext that nobody uses any more', async () => {
+    const table = new CoverageTable(() => ({ path: '/tmp/gone/libssl.so.3', family: 'openssl' }));
+    table.note(note());
+    const none = async function* (): AsyncGenerator<ProcessUses> {
+      yield* [];
+    };
+    const { rows } = await makeReport(
+      { rows: () => table.rows(), processes: none, targets: () => [], unreadable: () => [], late: () => [], scan: async () => undefined },
+      NOW,
+    );
+    assert.deepEqual([rows[0]?.files[0]?.path, rows[0]?.files[0]?.attached], ['/tmp/gone/libssl.so.3', true]);
+  });
+
+  it('counts the processes that may not be looked into, and has a row when TLS was seen of one', async () => {
+    const processes = [uses([], { hidden: true, exe: '/bin/x' }), uses([], { tgid: 101, hidden: true })];
+    const { rows, hidden } = await report({ notes: [note(HELLO)], processes });
+    assert.deepEqual([hidden, rows.length, rows[0]?.state], [2, 1, 'not_readable']);
+  });
+
+  it('says which file it could not look into', async () => {
+    const scans = { '/bin/x': scan({ refused: 'EACCES' }) };
+    const { row } = await rowOf({ notes: [note(HELLO)], processes: [uses([file('/bin/x', 9), file('/bin/y', 8, { reach: undefined })])], scans });
+    assert.equal(row.reason, 'TLS was seen; its files cannot be looked into: x: EACCES, y: no path leads to it');
+  });
+
+  it('knows a file on a file system whose maps name another device', async () => {
+    const { row } = await rowOf({ notes: [note()], processes: [uses([{ ...file('/lib/libssl.so.3', 1), dev: '99' }])], targets: [LIBSSL] });
+    assert.equal(row.files.length, 1);
+  });
+
   it('leaves out processes that have nothing to do with TLS', async () => {
     const { rows } = await report({ processes: [uses([file('/bin/sh', 9), file('/lib/libc.so.6', 8)])], targets: [LIBSSL] });
     assert.deepEqual(rows, []);
@@ -189,7 +256,7 @@ describe('the coverage report', () => {
       row.files.map(({ path, method, attached }) => [path, method, attached]),
       [
         [null, 'socket', true],
-        [null, 'symbol', false],
+        [null, 'symbol', true],
       ],
     );
     assert.equal(row.state, 'readable');

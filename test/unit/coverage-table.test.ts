@@ -18,9 +18,11 @@ const event = (pid: number, type = 'ai.request'): OispEvent => ({
   data: {},
 });
 
+const fileOf = (target: number) => (target === 1 ? { path: '/lib/libssl.so.3', family: 'openssl' } : undefined);
+
 describe('the coverage table', () => {
   it('keeps the first plaintext of each file, and counts the connections', () => {
-    const table = new CoverageTable();
+    const table = new CoverageTable(fileOf);
     table.note(note({ target: 1, atMs: 1000, bytes: 70, detail: { direction: 'write', looks: 'http/1' } }));
     table.note(note({ target: 1, atMs: 2000, bytes: 99, detail: { direction: 'read', looks: 'h2' } }));
     table.note(note({ target: 2, what: ConnNote.implausible, detail: { from_start: true } }));
@@ -31,16 +33,23 @@ describe('the coverage table', () => {
     assert.deepEqual(
       [...(row?.files.values() ?? [])],
       [
-        { target: 1, first: { atMs: 1000, bytes: 70, direction: 'write', looks: 'http/1' }, connections: 2, implausible: 0 },
-        { target: 2, first: null, connections: 0, implausible: 1 },
-        { target: SOCKET, first: { atMs: 3000, bytes: 0, direction: 'unknown', looks: 'unknown' }, connections: 1, implausible: 0 },
+        {
+          target: 1,
+          path: '/lib/libssl.so.3',
+          family: 'openssl',
+          first: { atMs: 1000, bytes: 70, direction: 'write', looks: 'http/1' },
+          connections: 2,
+          implausible: 0,
+        },
+        { target: 2, path: null, family: null, first: null, connections: 0, implausible: 1 },
+        { target: SOCKET, path: null, family: null, first: { atMs: 3000, bytes: 0, direction: 'unknown', looks: 'unknown' }, connections: 1, implausible: 0 },
       ],
     );
     assert.equal(row?.notAi, 1);
   });
 
   it('tells processes of one id apart, and gives an event to the newest', () => {
-    const table = new CoverageTable();
+    const table = new CoverageTable(fileOf);
     table.note(note({ tgid: 7, startNs: 1n, exe: '/old' }));
     table.note(note({ tgid: 7, startNs: 2n, exe: '/new' }));
     table.event(event(7));
@@ -57,7 +66,7 @@ describe('the coverage table', () => {
   });
 
   it('keeps the newest ClientHello, and nothing of it that is no text', () => {
-    const table = new CoverageTable();
+    const table = new CoverageTable(fileOf);
     const detail = { sni: 'api.example', alpn: ['h2', 'http/1.1', null, { a: 1 }], versions: ['1.3', 771], peer: '10.0.0.1', peer_port: 443 };
     table.note(note({ what: ConnNote.tls_hello, detail: { sni: 'x'.repeat(400) } }));
     assert.equal(table.rows()[0]?.lastHello?.sni?.length, 255);
@@ -70,7 +79,7 @@ describe('the coverage table', () => {
   });
 
   it('forgets the process told of longest ago at its bound', () => {
-    const table = new CoverageTable(3);
+    const table = new CoverageTable(fileOf, 3);
     for (const tgid of [1, 2, 3, 1, 4]) table.note(note({ tgid }));
     assert.deepEqual(
       table.rows().map(({ tgid }) => tgid),
@@ -82,7 +91,7 @@ describe('the coverage table', () => {
   });
 
   it('keeps sixteen files of a process', () => {
-    const table = new CoverageTable();
+    const table = new CoverageTable(fileOf);
     for (let target = 1; target <= 20; target += 1) table.note(note({ target }));
     assert.equal(table.rows()[0]?.files.size, 16);
     assert.equal(table.counters().files_left, 4);

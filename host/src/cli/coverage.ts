@@ -16,6 +16,7 @@ const STATES: Readonly<Record<CoverageState, { readonly text: string; readonly s
   not_readable: { text: 'NOT READABLE', style: 'red' },
   detached: { text: 'DETACHED', style: 'red' },
   not_attached: { text: 'NOT PROBED', style: 'yellow' },
+  late: { text: 'LATE', style: 'yellow' },
   waiting: { text: 'waiting', style: 'yellow' },
   readable: { text: 'readable', style: 'green' },
   idle: { text: 'idle', style: 'dim' },
@@ -31,7 +32,7 @@ export async function coverage(flags: CoverageFlags): Promise<number> {
   return 0;
 }
 
-function lines({ rows, states, rows_left, scans_pending }: CoverageReport, all: boolean): string[] {
+function lines({ rows, states, rows_left, scans_pending, hidden }: CoverageReport, all: boolean): string[] {
   const order = Object.keys(STATES);
   const shown = rows.filter(({ state }) => all || state !== 'idle').sort((a, b) => order.indexOf(a.state) - order.indexOf(b.state) || a.pid - b.pid);
   const told = [];
@@ -43,6 +44,7 @@ function lines({ rows, states, rows_left, scans_pending }: CoverageReport, all: 
   told.push(counts.length ? counts.map(([text, count]) => `${count} ${text}`).join(', ') : 'No process with TLS was seen yet.');
   if (!all && states.idle > 0) told.push(paint(out, 'dim', 'Idle: a probed library is loaded and was not used since. --all shows them.'));
   if (rows_left > 0) told.push(paint(out, 'yellow', `${rows_left} processes more did not fit into the report`));
+  if (hidden > 0) told.push(paint(out, 'yellow', `${hidden} processes may not be looked into: whether they use TLS is not known`));
   if (scans_pending > 0) told.push(paint(out, 'yellow', `${scans_pending} files are still being searched for the reason: ask again`));
   return told;
 }
@@ -82,7 +84,8 @@ function readBy({ files, state }: CoverageRow): string {
   return names.join(', ') || '-';
 }
 
-function userName(uid: number): string {
+function userName(uid: number | null): string {
   // Other users' names are a lookup that may go over the network; the number says enough.
+  if (uid === null) return '-';
   return uid === process.getuid?.() ? userInfo().username : String(uid);
 }

@@ -2,7 +2,7 @@
 import type { OispEvent } from '../events/event.js';
 import type { DescribedNote } from '../events/raw-event.js';
 import type { SourceStats } from '../events/source.js';
-import type { ProcessUses, Target, UnreadableFile } from '../sources/ebpf/index.js';
+import type { LateFile, ProcessUses, Target, UnreadableFile } from '../sources/ebpf/index.js';
 import { ProbeCheck } from './probe-check.js';
 import { makeReport } from './report.js';
 import type { CoverageReport } from './row.js';
@@ -13,14 +13,14 @@ import { CoverageTable } from './table.js';
 export interface CoverageSource {
   fileUses(): AsyncIterable<ProcessUses>;
   targets(): readonly Target[];
-  /** Files that could not be looked into. */
   unreadableFiles(): readonly UnreadableFile[];
+  lateFiles(): readonly LateFile[];
   detachTarget(id: number, why: string): boolean;
 }
 
 export class Coverage {
   readonly #source: CoverageSource;
-  readonly #table = new CoverageTable();
+  readonly #table: CoverageTable;
   readonly #scanner = new Scanner();
   readonly #check: ProbeCheck;
   #reporting: Promise<CoverageReport> | undefined;
@@ -28,6 +28,7 @@ export class Coverage {
   /** @param onDetached told of a file whose probes the self-check took off. */
   constructor(source: CoverageSource, onDetached: (path: string, why: string) => void) {
     this.#source = source;
+    this.#table = new CoverageTable((id) => source.targets().find((target) => target.id === id));
     this.#check = new ProbeCheck((id, why) => {
       const path = source.targets().find((target) => target.id === id)?.path;
       const detached = source.detachTarget(id, why);
@@ -51,7 +52,8 @@ export class Coverage {
       rows: () => this.#table.rows(),
       processes: () => this.#source.fileUses(),
       targets: () => this.#source.targets(),
-      refusals: () => new Map(this.#source.unreadableFiles().map(({ path, reason, detail }) => [path, `${reason}: ${detail}`])),
+      unreadable: () => this.#source.unreadableFiles(),
+      late: () => this.#source.lateFiles(),
       scan: (path, deadlineMs) => this.#scanner.scan(path, deadlineMs),
     }).finally(() => {
       this.#reporting = undefined;

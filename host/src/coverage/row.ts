@@ -7,9 +7,10 @@ import type { Hello } from './table.js';
  * waiting       a handshake began moments ago
  * not_readable  TLS was seen on its sockets, and no plaintext
  * not_attached  it uses a known TLS library that could not be probed
+ * late          its library was probed after it had begun to use it, and nothing was seen of it since
  * idle          it uses a probed library, and nothing was seen of it yet
  */
-export type CoverageState = 'readable' | 'detached' | 'waiting' | 'not_readable' | 'not_attached' | 'idle';
+export type CoverageState = 'readable' | 'detached' | 'waiting' | 'not_readable' | 'not_attached' | 'late' | 'idle';
 
 /** How plaintext is had: at the functions of a library found by symbol, or off a socket that is not encrypted. */
 export type CoverageMethod = 'symbol' | 'socket';
@@ -23,6 +24,8 @@ export interface CoverageFile {
   /** Why not, or why not all of it; null: all that the file has is probed. */
   readonly detail: string | null;
   readonly deleted: boolean;
+  /** How long the process used it before it was probed, ms: what it said then was not seen. null: probed in time, or the process ran before the sensor. */
+  readonly late_ms: number | null;
   readonly first_plaintext: { readonly at: string; readonly bytes: number; readonly direction: string; readonly looks: string } | null;
   readonly connections: number;
   readonly implausible: number;
@@ -45,7 +48,8 @@ export interface CoverageRow {
   readonly exe: string | null;
   readonly arg0: string | null;
   readonly comm: string;
-  readonly uid: number;
+  /** null: not known. */
+  readonly uid: number | null;
   readonly container: string | null;
   readonly state: CoverageState;
   /** A sentence for people; null: nothing to explain. */
@@ -72,4 +76,6 @@ export interface CoverageReport {
   /** Rows that did not fit, and files whose scan goes on: ask again. */
   readonly rows_left: number;
   readonly scans_pending: number;
+  /** Processes that may not be looked into: whether they use TLS is not known. */
+  readonly hidden: number;
 }

@@ -10,6 +10,9 @@ export const SOCKET = -1;
 export interface FileUse {
   /** Number of the probed file; 0: not known. SOCKET: no file, the bytes were read off a socket. */
   readonly target: number;
+  /** Where it was when it was first used; null: not known. A file that nobody uses any more is no target. */
+  readonly path: string | null;
+  readonly family: string | null;
   /** First plaintext of all connections; null: only implausible bytes so far. */
   first: { readonly atMs: number; readonly bytes: number; readonly direction: string; readonly looks: string } | null;
   /** Connections whose first bytes were plausible, and those whose were not. */
@@ -70,8 +73,11 @@ export class CoverageTable {
   readonly #counters = { forgotten: 0, notes: 0, files_left: 0, events_without_row: 0 };
   readonly #maxRows: number;
 
-  /** @param maxRows processes kept, ended ones included. */
-  constructor(maxRows = MAX_ROWS) {
+  readonly #fileOf: (target: number) => { readonly path: string; readonly family: string } | undefined;
+
+  /** @param fileOf names a probed file by its number. @param maxRows processes kept, ended ones included. */
+  constructor(fileOf: (target: number) => { readonly path: string; readonly family: string } | undefined, maxRows = MAX_ROWS) {
+    this.#fileOf = fileOf;
     this.#maxRows = maxRows;
   }
 
@@ -139,7 +145,8 @@ export class CoverageTable {
         this.#counters.files_left += 1;
         return;
       }
-      use = { target, first: null, connections: 0, implausible: 0 };
+      const file = this.#fileOf(target);
+      use = { target, path: file?.path ?? null, family: file?.family ?? null, first: null, connections: 0, implausible: 0 };
       row.files.set(target, use);
     }
     if (note.what === ConnNote.implausible) {

@@ -11,11 +11,12 @@ const JAVA = /^libjvm\.so$/;
 /** How the self-check begins what it says of a target. */
 const SELF_CHECK = /^self-check: /;
 
-const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
+/** @returns the last component of a path. */
+export const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
 
 /** Whether a file is a TLS library by its name. */
 export function isTlsLibrary(path: string): boolean {
-  return TLS_LIBRARY.test(baseName(path));
+  return TLS_LIBRARY.test(nameOf(path));
 }
 
 /** Why functions are not probed: "SSL_write_ex2 (symbol missing)". @returns null when all are. */
@@ -33,6 +34,7 @@ export function stateOf(row: ProcessRow | undefined, files: readonly CoverageFil
   if (files.some(({ attached, detail }) => !attached && SELF_CHECK.test(detail ?? ''))) return 'detached';
   if (row?.lastHello) return nowMs - row.lastHello.atMs < WAITING_MS ? 'waiting' : 'not_readable';
   if (files.some(({ attached }) => !attached)) return 'not_attached';
+  if (files.some(({ late_ms }) => late_ms !== null)) return 'late';
   return 'idle';
 }
 
@@ -43,22 +45,30 @@ interface Evidence {
   readonly used: readonly string[] | undefined;
   /** Some of its files are still being scanned. */
   readonly pending: boolean;
+  /** Why files could not be looked into: "codex: EACCES". */
+  readonly refused: readonly string[];
 }
 
 /** @returns null when there is nothing to explain. */
-export function reasonOf(state: CoverageState, { files, stacks, used, pending }: Evidence): string | null {
+export function reasonOf(state: CoverageState, evidence: Evidence): string | null {
+  const { files } = evidence;
   const unattached = files.filter(({ attached, path }) => !attached && path !== null);
-  const told = unattached.map(({ path, detail }) => `${baseName(path ?? '')}: ${detail ?? 'not probed'}`).join('; ');
+  const late = files
+    .filter(({ late_ms }) => late_ms !== null)
+    .map(({ path, late_ms }) => `its first bytes may be missing: ${nameOf(path ?? '')} was probed after ${late_ms} ms`);
+  const told = unattached.map(({ path, detail }) => `${nameOf(path ?? '')}: ${detail ?? 'not probed'}`).join('; ');
   switch (state) {
     case 'readable':
-      return unattached.length ? told : null;
+      return [...(told ? [told] : []), ...late].join('; ') || null;
+    case 'late':
+      return late.join('; ');
     case 'waiting':
       return 'a TLS handshake began moments ago';
     case 'detached':
     case 'not_attached':
       return told;
     case 'not_readable':
-      return notReadable({ files, stacks, used, pending }, told);
+      return notReadable(evidence, told);
     case 'idle':
       return files.some(({ implausible }) => implausible > 0)
         ? 'what its library was given does not look like plaintext'
@@ -66,14 +76,15 @@ export function reasonOf(state: CoverageState, { files, stacks, used, pending }:
   }
 }
 
-function notReadable({ files, stacks, used, pending }: Evidence, told: string): string {
+function notReadable({ files, stacks, used, pending, refused }: Evidence, told: string): string {
   if (stacks.length) return stackText(stacks);
-  if (used?.some((path) => JAVA.test(baseName(path)))) return 'Java brings a TLS of its own: not readable by symbol';
+  if (used?.some((path) => JAVA.test(nameOf(path)))) return 'Java brings a TLS of its own: not readable by symbol';
   if (told) return told;
   if (pending) return 'TLS was seen; its files are still being searched for the reason: ask again';
-  const probed = files.find(({ attached }) => attached);
-  if (probed) return `TLS was seen, and ${baseName(probed.path ?? '')}, which is probed, had no part in it or was given nothing`;
   if (used === undefined) return 'TLS was seen; the process has ended, and its program names no known TLS stack or cannot be found';
+  if (refused.length) return `TLS was seen; its files cannot be looked into: ${refused.join(', ')}`;
+  const probed = files.find(({ attached }) => attached);
+  if (probed) return `TLS was seen, and ${nameOf(probed.path ?? '')}, which is probed, had no part in it or was given nothing`;
   return 'TLS was seen; none of its files names a known TLS stack';
 }
 
@@ -83,5 +94,5 @@ function stackText(stacks: readonly FoundStack[]): string {
   const names = [...new Set(stacks.map(({ name, version }) => [name, version].filter(Boolean).join(' ')))].join(', ');
   const crypto = first?.crypto.length ? ` (${first.crypto.join(', ')})` : '';
   const why = first?.stripped ? ', stripped: not readable by symbol' : ': no probe reads it';
-  return `${names}${crypto} in ${baseName(first?.file ?? '')}${why}`;
+  return `${names}${crypto} in ${nameOf(first?.file ?? '')}${why}`;
 }

@@ -1,25 +1,22 @@
-// Says which running process uses which file that carries TLS code, when somebody asks; it attaches nothing and opens none of the files.
-import { type Candidate, candidateOf } from './candidates.js';
-import { mappedFiles, processIds } from './proc-files.js';
-import { readProcess } from './process-snapshot.js';
-import type { ScopeOptions } from './scope.js';
-import { isNamed } from './scope-names.js';
-import { cgroupPlace } from './scope-rules.js';
+// Says which running process executes which files, when somebody asks; it attaches nothing and opens none of the files.
+import { eachMappedFile, type MappedFile, reachMapped } from './proc-files.js';
+import type { ProcessRow } from './process-snapshot.js';
 import { identify } from './tls-file.js';
 
-/** A file that a process runs or maps code of. */
+/** A file that a process has code of. */
 export interface UsedFile {
-  /** Its name for people; in a container, the path inside it. */
+  /** Its name inside the process's mount namespace. */
   readonly path: string;
-  /** Where it can be opened now. */
-  readonly reach: string;
+  /** As maps has them: on overlayfs and btrfs the device may be another one than stat's. */
   readonly dev: string;
   readonly inode: string;
+  /** Where it can be opened now. @returns undefined when no path leads to it. */
+  readonly reach: () => Promise<string | undefined>;
   /** Its name no longer leads to it. */
-  readonly deleted: boolean;
+  readonly isDeleted: () => Promise<boolean>;
 }
 
-/** A running process and the files of it that can carry TLS; the program is the first. */
+/** A running process and what it executes. */
 export interface ProcessUses {
   readonly tgid: number;
   /** CLOCK_BOOTTIME ns, rounded down to 10 ms as /proc does. */
@@ -29,45 +26,38 @@ export interface ProcessUses {
   readonly exe: string | undefined;
   readonly arg0: string | undefined;
   readonly cgroup: string | undefined;
+  /** The program first. Empty when hidden. */
   readonly files: readonly UsedFile[];
+  /** Its mappings may not be looked at (CAP_SYS_PTRACE). */
+  readonly hidden: boolean;
 }
 
-/** Processes that are looked at for one report. */
+/** Processes that are looked at for one report, and files of one process. */
 const MAX_PROCESSES = 8192;
-const MAX_FILES = 64;
+const MAX_FILES = 512;
 
-/** The processes in scope, this one left out. Those that vanish meanwhile are left out too. */
-export async function* fileUses(scope: ScopeOptions): AsyncGenerator<ProcessUses> {
-  const ids = (await processIds()).filter((tgid) => tgid !== process.pid).slice(0, MAX_PROCESSES);
-  const inScope = new Set<number>([process.pid, ...scope.pids]);
-  const { exes = [], uids = [], cgroups = [] } = scope;
-  const places = await Promise.all(cgroups.map(cgroupPlace));
-  const names = { exes, uids, cgroups: places.filter((place) => place !== undefined) };
-  // Ids grow with age but for a wrap, so that a parent mostly comes first; what is reparented is no descendant any more.
-  for (const tgid of ids.sort((a, b) => a - b)) {
-    const row = await readProcess(tgid);
-    if (row === undefined) continue;
-    if (inScope.has(row.ppid) || scope.comms.includes(row.comm) || (!scope.all && (await isNamed(row, names)))) inScope.add(tgid);
-    if (!scope.all && !inScope.has(tgid)) continue;
-    const { startNs, uid, comm, exe, args, cgroup } = row;
-    yield { tgid, startNs, uid, comm, exe, arg0: args[0], cgroup, files: await filesOf(tgid) };
+/** Those that vanish meanwhile are left out. @param rows of the processes that are asked about. */
+export async function* fileUses(rows: readonly ProcessRow[]): AsyncGenerator<ProcessUses> {
+  for (const { tgid, startNs, uid, comm, exe, args, cgroup } of rows.slice(0, MAX_PROCESSES)) {
+    const files = new Map<string, MappedFile>();
+    const answer = await eachMappedFile(tgid, (mapped) => {
+      const key = `${mapped.dev}:${mapped.inode}`;
+      if (files.size < MAX_FILES && !files.has(key)) files.set(key, mapped);
+    });
+    if (answer === 'gone') continue;
+    const used = [...files.values()].sort((a, b) => Number(b.path === exe) - Number(a.path === exe)).map((mapped) => usedFile(tgid, mapped));
+    yield { tgid, startNs, uid, comm, exe, arg0: args[0], cgroup, files: used, hidden: answer === 'hidden' };
   }
 }
 
-async function filesOf(tgid: number): Promise<UsedFile[]> {
-  const files: UsedFile[] = [];
-  for (const mapped of (await mappedFiles(tgid)).slice(0, MAX_FILES)) {
-    const candidate = await candidateOf(tgid, mapped);
-    const used = candidate && (await usedFile(candidate));
-    if (used !== undefined) files.push(used);
-  }
-  return files;
-}
-
-async function usedFile({ path, shown, tgid }: Candidate): Promise<UsedFile | undefined> {
-  const identity = await identify(path);
-  if (identity === undefined) return undefined;
-  const { dev, inode } = identity;
-  const named = (await identify(shown)) ?? (await identify(`/proc/${tgid}/root${shown}`));
-  return { path: shown, reach: path, dev: String(dev), inode: String(inode), deleted: named?.inode !== inode };
+function usedFile(tgid: number, mapped: MappedFile): UsedFile {
+  const { path, dev, inode } = mapped;
+  return {
+    path,
+    dev: String(dev),
+    inode: String(inode),
+    reach: () => reachMapped(tgid, mapped),
+    // In a container the same path is another file here.
+    isDeleted: async () => (await identify(`/proc/${tgid}/root${path}`))?.inode !== inode && (await identify(path))?.inode !== inode,
+  };
 }

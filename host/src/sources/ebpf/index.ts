@@ -168,9 +168,9 @@ export class EbpfSource implements Source {
     return this.#scope?.agents ?? [];
   }
 
-  /** The running processes in scope with the files of theirs that can carry TLS. */
-  fileUses(): AsyncIterable<ProcessUses> {
-    return fileUses(this.#options.scope);
+  /** The running processes in scope with the files that they execute. */
+  async *fileUses(): AsyncGenerator<ProcessUses> {
+    if (this.#scope !== undefined) yield* fileUses(await this.#scope.members());
   }
 
   /** Takes the probes off one file and keeps them off. @param why for people. @returns false when there are none. */

@@ -87,6 +87,16 @@ export class Scope {
     await this.#addRunning();
   }
 
+  /** The running processes that the options name, with their descendants and those of this process; all when everybody is captured. */
+  async members(): Promise<ProcessRow[]> {
+    const rows = (await readProcesses()).filter(({ tgid }) => tgid !== process.pid);
+    if (this.#options.all) return rows;
+    const named = new Set<number>([process.pid, ...this.#options.pids]);
+    for (const row of rows) if (this.#options.comms.includes(row.comm) || (await this.#names(row))) named.add(row.tgid);
+    const members = new Set([...named, ...descendants(rows, named)]);
+    return rows.filter(({ tgid }) => members.has(tgid));
+  }
+
   /** A process has executed a program. Returns at once. */
   onExec(tgid: number): void {
     this.#agents?.onExec(tgid);
