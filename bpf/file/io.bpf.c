@@ -22,6 +22,8 @@ static __always_inline u32 direction_of(u64 number)
 /* Position of the first byte that the call moved. */
 static __always_inline u64 position_of(struct pt_regs *regs, struct file *file, u64 moved)
 {
+	u64 pos;
+
 	switch (sys_number(regs)) {
 	case NR_PREAD64:
 	case NR_PWRITE64:
@@ -36,7 +38,9 @@ static __always_inline u64 position_of(struct pt_regs *regs, struct file *file, 
 	default:
 		break;
 	}
-	return BPF_CORE_READ(file, f_pos) - moved;
+	/* A file of /proc need not move its position by what was written: it is written at its beginning. */
+	pos = BPF_CORE_READ(file, f_pos);
+	return pos > moved ? pos - moved : 0;
 }
 
 static __always_inline void count_at(u32 fd, struct file *file, u32 direction, u64 moved, u64 at)
@@ -75,7 +79,7 @@ static __always_inline void count_copied(u32 fd, u64 place, u32 direction, u64 m
 		after = BPF_CORE_READ(file, f_pos);
 	else
 		bpf_probe_read_user(&after, sizeof(after), (const void *)place);
-	count_at(fd, file, direction, moved, after - moved);
+	count_at(fd, file, direction, moved, after > moved ? after - moved : 0);
 }
 
 SEC("tp_btf/sys_exit") int sys_copy(u64 *ctx)

@@ -135,3 +135,18 @@ test('a process in scope without file scope opens what it likes', async () => {
     [],
   );
 });
+
+test('a file whose position stands still is written at its beginning', async () => {
+  const capture = new Capture({ captureAll: false });
+  capture.start();
+  const program = new Python(realpathSync(scratch('native-comm')));
+  capture.sensor.scopeAdd(program.pid, { capture: true, inherit: true, files: true });
+  program.go();
+  await program.run("fd = os.open('/proc/self/comm', os.O_WRONLY); os.write(fd, b'renamed'); os.close(fd)");
+  await program.end();
+  const told = (await capture.stop()).filter((record) => record.kind === Kind.file_io && pathOf(record).endsWith('/comm'));
+  assert.deepEqual(
+    told.map(({ fields }) => [fields['write_bytes'], fields['write_offset']]),
+    [[7, 0]],
+  );
+});

@@ -18,6 +18,13 @@ const event = (data: Record<string, unknown>): OispEvent => ({
   data,
 });
 
+describe('numbers past 2^53', () => {
+  it('become the nearest that JSON has', () => {
+    const redacted = new Redactor().redact(event({ file: { inode: 2n ** 63n + 1n }, all: [1n] }), undefined);
+    assert.deepEqual(JSON.parse(JSON.stringify(redacted?.data)), { file: { inode: 2 ** 63 }, all: [1] });
+  });
+});
+
 describe('the scrubber', () => {
   const cases: [string, string][] = [
     ['an OpenAI key', fake('sk-proj-', 48)],

@@ -93,6 +93,8 @@ function authInfo({ scheme, key }: AuthSeen): Record<string, unknown> {
 /** @returns a copy with every string scrubbed, keys of maps too. */
 function scrubValue(value: unknown, scrubber: Scrubber, depth: number): unknown {
   if (typeof value === 'string') return value.length < KEY_PREFIX_LENGTH ? value : scrubber.scrub(value);
+  // JSON has no other number: past 2^53 the nearest one (an inode of a network file system) is better than no event.
+  if (typeof value === 'bigint') return Number(value);
   if (typeof value !== 'object' || value === null) return value;
   if (depth > MAX_DEPTH) throw new RangeError('nested too deeply to be redacted');
   if (Array.isArray(value)) return value.map((item) => scrubValue(item, scrubber, depth + 1));
