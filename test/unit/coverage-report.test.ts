@@ -245,6 +245,11 @@ describe('the coverage report', () => {
     assert.equal(row.files.length, 1);
   });
 
+  it('takes an AI event for proof that a process is read', async () => {
+    const { row } = await rowOf({ notes: [note(HELLO), note({ what: ConnNote.not_ai })], processes: [uses([file('/bin/x', 9)])] });
+    assert.equal(row.state, 'readable');
+  });
+
   it('leaves out processes that have nothing to do with TLS', async () => {
     const { rows } = await report({ processes: [uses([file('/bin/sh', 9), file('/lib/libc.so.6', 8)])], targets: [LIBSSL] });
     assert.deepEqual(rows, []);

@@ -130,7 +130,7 @@ describe('the self-check', () => {
 
   it('takes too few bytes for no proof, and bytes from the middle for none either', () => {
     const { check, detached } = checked();
-    check.note(note({ target: 5, detail: { looks: 'short' } }));
+    for (const looks of ['short', 'websocket']) check.note(note({ target: 5, detail: { looks } }));
     for (const detail of [{ from_start: false }, {}, { from_start: 'true' }]) check.note(implausible(5, detail));
     for (let i = 1; i < IMPLAUSIBLE_LIMIT; i += 1) check.note(implausible(5));
     assert.equal(detached.length, 0);

@@ -7,6 +7,9 @@ export const IMPLAUSIBLE_LIMIT = 3;
 /** Files that are watched; the source probes fewer at once. */
 const MAX_WATCHED = 1024;
 
+/** Beginnings that speak neither for a probe nor against it: too few bytes, and what one in twenty uniform ones look like too. */
+const WEAK: ReadonlySet<unknown> = new Set(['short', 'websocket']);
+
 interface Watched {
   implausible: number;
   plausible: boolean;
@@ -25,12 +28,11 @@ export class ProbeCheck {
   }
 
   /**
-   * Only what begins with its connection can speak against a probe: bytes from the middle of a body may be of any kind. Too few bytes
-   * (`short`) speak neither for nor against it. One plausible beginning, ever, and the probes stay.
+   * Only what begins with its connection can speak against a probe: bytes from the middle of a body may be of any kind. One plausible beginning, ever, and the probes stay.
    */
   note({ what, target, detail }: ConnectionNote): void {
     if (target === 0) return;
-    if (what === ConnNote.first_plaintext && detail['looks'] !== 'short') this.#of(target).plausible = true;
+    if (what === ConnNote.first_plaintext && !WEAK.has(detail['looks'])) this.#of(target).plausible = true;
     if (what !== ConnNote.implausible || detail['from_start'] !== true) return;
     const watched = this.#of(target);
     watched.implausible += 1;

@@ -30,7 +30,8 @@ export function detailOf(functions: readonly TargetFunction[]): string | null {
 }
 
 export function stateOf(row: ProcessRow | undefined, files: readonly CoverageFile[], nowMs: number): CoverageState {
-  if (files.some(({ first_plaintext }) => first_plaintext !== null)) return 'readable';
+  // What a decoder made of a connection it has read, whether or not the note of its first bytes came through.
+  if (files.some(({ first_plaintext }) => first_plaintext !== null) || (row && row.aiEvents + row.notAi > 0)) return 'readable';
   if (files.some(({ attached, detail }) => !attached && SELF_CHECK.test(detail ?? ''))) return 'detached';
   if (row?.lastHello) return nowMs - row.lastHello.atMs < WAITING_MS ? 'waiting' : 'not_readable';
   if (files.some(({ attached }) => !attached)) return 'not_attached';
