@@ -60,7 +60,7 @@ describe('the self-check of probes', () => {
             'two connections prove nothing',
           );
       }
-      for (let tries = 0; tries < 80 && !daemon.stderr().includes('self-check'); tries += 1) await new Promise((resolve) => setTimeout(resolve, 100));
+      for (let tries = 0; tries < 80 && !daemon.stderr().includes('not probed any more'); tries += 1) await new Promise((resolve) => setTimeout(resolve, 100));
       assert.match(daemon.stderr(), /libssl\.so\.3 is not probed any more: self-check: 3 connections/);
 
       const functions = (await target())?.functions ?? [];

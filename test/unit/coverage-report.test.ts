@@ -245,6 +245,17 @@ describe('the coverage report', () => {
     assert.equal(row.files.length, 1);
   });
 
+  it('says once what several functions have in common', async () => {
+    const some = target(1, '/lib/libssl.so.3', [undefined, 'symbol missing', 'symbol missing', 'EPERM']);
+    const { row } = await rowOf({ processes: [uses([file('/lib/libssl.so.3', 1)])], targets: [some] });
+    assert.equal(row.files[0]?.detail, 'SSL_f1, SSL_f2 (symbol missing); SSL_f3 (EPERM)');
+  });
+
+  it('says of a library that is still probed that what it was given is no plaintext', async () => {
+    const { row } = await rowOf({ notes: [note({ what: ConnNote.implausible })], processes: [uses([file('/lib/libssl.so.3', 1)])], targets: [LIBSSL] });
+    assert.deepEqual([row.state, row.reason], ['idle', 'what its library was given does not look like plaintext']);
+  });
+
   it('takes an AI event for proof that a process is read', async () => {
     const { row } = await rowOf({ notes: [note(HELLO), note({ what: ConnNote.not_ai })], processes: [uses([file('/bin/x', 9)])] });
     assert.equal(row.state, 'readable');

@@ -129,7 +129,7 @@ const IMPORTS: Record<string, [from: string, to: string]> = {
   'never-6-shard-code-knows-no-configuration': ['host/src/decode/a.ts', 'host/src/config/b.ts'],
   'never-7-nothing-imports-the-front-ends': ['host/src/topology/a.ts', 'host/src/cli/b.ts'],
   'never-7-the-api-is-given-what-it-serves': ['host/src/api/a.ts', 'host/src/topology/b.ts'],
-  'never-7-metrics-are-read-off-a-status': ['host/src/topology/a.ts', 'host/src/telemetry/b.ts'],
+  'never-7-observers-are-observed-by-nobody': ['host/src/topology/a.ts', 'host/src/coverage/b.ts'],
   'no-tests-in-the-daemon': ['host/src/decode/a.ts', 'test/lib/b.ts'],
 };
 

@@ -1,6 +1,7 @@
 // `oisp-host status`: what the running daemon sees, probes and has lost, as tables or as the JSON it gave; changes nothing.
 import { loadConfig } from '../config/index.js';
 import { controlPath } from '../config/paths.js';
+import { detailOf } from '../coverage/why.js';
 import { HostError } from '../errors.js';
 import type { SourceStats } from '../events/source.js';
 import type { Target } from '../sources/ebpf/index.js';
@@ -118,8 +119,7 @@ function targetLines({ targets }: Status): string[] {
 
 function probesOf({ functions }: Target): [string, string] {
   const attached = functions.filter((one) => one.attached).length;
-  const failed = functions.filter((one) => !one.attached).map(({ symbol, detail }) => `${symbol} (${detail ?? 'unknown'})`);
-  return [`${attached} of ${functions.length}`, failed.join(', ') || '-'];
+  return [`${attached} of ${functions.length}`, detailOf(functions) ?? '-'];
 }
 
 function decoderLines({ decoders }: Status): string[] {

@@ -21,12 +21,14 @@ export function isTlsLibrary(path: string): boolean {
 
 /** Why functions are not probed: "SSL_write_ex2 (symbol missing)". @returns null when all are. */
 export function detailOf(functions: readonly TargetFunction[]): string | null {
-  const failed = functions.filter(({ attached }) => !attached);
-  if (failed.length === 0) return null;
-  const [first] = failed;
+  const reasons = Map.groupBy(
+    functions.filter(({ attached }) => !attached),
+    ({ detail }) => detail ?? 'not tried',
+  );
   // One reason for all of them is said once.
-  if (failed.length === functions.length && first?.detail !== undefined && failed.every(({ detail }) => detail === first.detail)) return first.detail;
-  return failed.map(({ symbol, detail }) => `${symbol} (${detail ?? 'not tried'})`).join(', ');
+  const [only] = reasons.keys();
+  if (reasons.size === 1 && only !== undefined && functions.every(({ attached }) => !attached)) return only;
+  return [...reasons].map(([reason, failed]) => `${failed.map(({ symbol }) => symbol).join(', ')} (${reason})`).join('; ') || null;
 }
 
 export function stateOf(row: ProcessRow | undefined, files: readonly CoverageFile[], nowMs: number): CoverageState {
@@ -54,6 +56,7 @@ interface Evidence {
 export function reasonOf(state: CoverageState, evidence: Evidence): string | null {
   const { files } = evidence;
   const unattached = files.filter(({ attached, path }) => !attached && path !== null);
+  const implausible = files.some((file) => file.implausible > 0) ? ['what its library was given does not look like plaintext'] : [];
   const late = files
     .filter(({ late_ms }) => late_ms !== null)
     .map(({ path, late_ms }) => `its first bytes may be missing: ${nameOf(path ?? '')} was probed after ${late_ms} ms`);
@@ -62,7 +65,8 @@ export function reasonOf(state: CoverageState, evidence: Evidence): string | nul
     case 'readable':
       return [...(told ? [told] : []), ...late].join('; ') || null;
     case 'late':
-      return late.join('; ');
+    case 'idle':
+      return [...implausible, ...late].join('; ') || 'probed; no TLS call was seen since';
     case 'waiting':
       return 'a TLS handshake began moments ago';
     case 'detached':
@@ -70,10 +74,6 @@ export function reasonOf(state: CoverageState, evidence: Evidence): string | nul
       return told;
     case 'not_readable':
       return notReadable(evidence, told);
-    case 'idle':
-      return files.some(({ implausible }) => implausible > 0)
-        ? 'what its library was given does not look like plaintext'
-        : 'probed; no TLS call was seen since';
   }
 }
 
