@@ -1,7 +1,7 @@
 // A running daemon answers for itself: status and metrics over its control socket, which only its owner may open, and a second daemon leaves it alone.
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
-import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -158,6 +158,16 @@ describe('the control socket of a daemon', () => {
     ]);
     assert.equal(ended.code, 0, ended.stderr);
     assert.match((JSON.parse(ended.stdout) as Status).scope, /curl and its descendants/);
+  });
+
+  it('that lies in the folder of somebody else does not keep the daemon from ending well', async () => {
+    const theirs = join(folder, 'theirs');
+    mkdirSync(theirs);
+    chownSync(theirs, 65534, 65534);
+    const socket = join(theirs, 'control.sock');
+    const once = () => oispHost(['run', '--control', socket, '--output', join(folder, 'theirs.jsonl'), '--', 'true']);
+    // The right to remove what is there was given up when everything was attached; the next daemon has it again at its start.
+    for (const ended of [await once(), await once()]) assert.equal(ended.code, 0, ended.stderr);
   });
 
   it('can be switched off', async () => {

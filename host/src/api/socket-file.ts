@@ -138,7 +138,12 @@ async function removeSocket(path: string): Promise<void> {
 }
 
 async function release(path: string, inode: number, madeFolder: boolean): Promise<void> {
-  if ((await look(path))?.ino === inode) await unlink(path);
+  try {
+    if ((await look(path))?.ino === inode) await unlink(path);
+  } catch (error) {
+    // In somebody else's folder it takes a right that was given up after the start. What is left is a dead socket: the next daemon replaces it.
+    if (!['EACCES', 'EPERM', 'ENOENT'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  }
   if (madeFolder) await removeFolder(path);
 }
 
@@ -147,6 +152,6 @@ async function removeFolder(path: string): Promise<void> {
   try {
     await rmdir(dirname(path));
   } catch (error) {
-    if (!['ENOTEMPTY', 'ENOENT', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    if (!['ENOTEMPTY', 'ENOENT', 'EEXIST', 'EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
   }
 }

@@ -43,9 +43,9 @@ function lines({ rows, states, rows_left, scans_pending, hidden }: CoverageRepor
   const counts = order.map((state) => [STATES[state as CoverageState].text, states[state as CoverageState]] as const).filter(([, count]) => count > 0);
   told.push(counts.length ? counts.map(([text, count]) => `${count} ${text}`).join(', ') : 'No process with TLS was seen yet.');
   if (!all && states.idle > 0) told.push(paint(out, 'dim', 'Idle: a probed library is loaded and was not used since. --all shows them.'));
-  if (rows_left > 0) told.push(paint(out, 'yellow', `${rows_left} processes more did not fit into the report`));
-  if (hidden > 0) told.push(paint(out, 'yellow', `${hidden} processes may not be looked into: whether they use TLS is not known`));
-  if (scans_pending > 0) told.push(paint(out, 'yellow', `${scans_pending} files are still being searched for the reason: ask again`));
+  if (rows_left > 0) told.push(paint(out, 'yellow', `the report is full: ${rows_left} more left out`));
+  if (hidden > 0) told.push(paint(out, 'yellow', `${hidden} of the running processes may not be looked into: whether they use TLS is not known`));
+  if (scans_pending > 0) told.push(paint(out, 'yellow', `files still being searched for the reason: ${scans_pending}; ask again`));
   return told;
 }
 
