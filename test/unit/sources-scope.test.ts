@@ -9,7 +9,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { HostError } from '../../host/src/errors.js';
 import { AgentWatch } from '../../host/src/sources/ebpf/agent-watch.js';
 import { AgentRegistry } from '../../host/src/sources/ebpf/agents.js';
-import { fileUses } from '../../host/src/sources/ebpf/file-uses.js';
 import { deviceOfMount, kernelIdentity } from '../../host/src/sources/ebpf/kernel-identity.js';
 import type { ScopeCell } from '../../host/src/sources/ebpf/native.js';
 import { descendants } from '../../host/src/sources/ebpf/process-tree.js';
@@ -261,20 +260,4 @@ test('cgroups and devices are named as the kernel has them', async () => {
   const own = await kernelIdentity(process.execPath);
   assert.equal(own?.inode, statSync(process.execPath, { bigint: true }).ino);
   assert.equal(await kernelIdentity('/nowhere'), undefined);
-});
-
-test('coverage asks about the processes that the scope names, and no others', async () => {
-  const program = join(directory, 'covered');
-  copyFileSync('/bin/sleep', program);
-  const sleeper = spawn(program, ['60'], { stdio: 'ignore' });
-  children.add(sleeper);
-  await new Promise((resolve) => sleeper.once('spawn', resolve));
-  const asked: number[] = [];
-  for await (const { tgid, files } of fileUses({ ...nobody, exes: [program] })) {
-    asked.push(tgid);
-    assert.ok(files.some(({ path }) => path === program));
-  }
-  // Children of this process are in scope of a run that starts them.
-  assert.ok(asked.includes(sleeper.pid as number) && !asked.includes(process.ppid));
-  sleeper.kill('SIGKILL');
 });

@@ -6,9 +6,10 @@ import { AgentWatch, type SeenAgent } from './agent-watch.js';
 import { AgentRegistry } from './agents.js';
 import type { ScopeCell } from './native.js';
 import { processIds } from './proc-files.js';
+import type { ProcessRow } from './process-snapshot.js';
 import { descendants, readProcesses } from './process-tree.js';
-import { isNamed } from './scope-names.js';
 import { type CgroupPlace, cgroupPlace, type RulePort, ScopeRules } from './scope-rules.js';
+import { type FileIdentity, fileKey, identify } from './tls-file.js';
 
 /** Whose file activity is recorded: that of known agents and of what is named, with their descendants; everybody's in scope; nobody's. */
 export type FilesScope = 'agents' | 'all' | 'none';
@@ -139,12 +140,10 @@ export class Scope {
 
   async #addRunning(): Promise<void> {
     const inScope = new Set<number>();
-    const { exes = [], uids = [] } = this.#options;
-    const names = { exes, uids, cgroups: this.#cgroups };
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       const rows = await readProcesses();
       const named: number[] = [];
-      for (const row of rows) if (await isNamed(row, names)) named.push(row.tgid);
+      for (const row of rows) if (await this.#names(row)) named.push(row.tgid);
       const ids = round === 0 ? [...this.#options.pids, ...named] : named;
       const missing = [...ids, ...descendants(rows, new Set([...inScope, ...ids]))].filter((tgid) => !inScope.has(tgid));
       if (missing.length === 0) return;
@@ -160,8 +159,27 @@ export class Scope {
     this.#port.setFilesAll(true);
     for (const tgid of await processIds()) this.#port.gateAdd(tgid, Gate.files);
   }
+
+  async #names({ tgid, uid, cgroup }: ProcessRow): Promise<boolean> {
+    const { uids = [], exes = [] } = this.#options;
+    if (tgid === process.pid) return false;
+    if (uids.includes(uid)) return true;
+    if (cgroup !== undefined && this.#cgroups.some((place) => isBelow(cgroup, place))) return true;
+    const run = exes.length === 0 ? undefined : await identify(`/proc/${tgid}/exe`);
+    if (run === undefined) return false;
+    for (const exe of exes) if (isSameFile(await identify(exe), run)) return true;
+    return false;
+  }
 }
 
 function refused(setting: string, reason: string): HostError {
   return new HostError('CONFIG', `${setting}: ${reason}`);
+}
+
+function isBelow(cgroup: string, { name }: CgroupPlace): boolean {
+  return name === '/' || cgroup === name || cgroup.startsWith(`${name}/`);
+}
+
+function isSameFile(a: FileIdentity | undefined, b: FileIdentity): boolean {
+  return a !== undefined && fileKey(a) === fileKey(b);
 }
