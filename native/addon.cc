@@ -78,10 +78,10 @@ class SensorWrap : public Napi::ObjectWrap<SensorWrap>, public BatchSink {
                            InstanceMethod<&SensorWrap::set_files_all>("setFilesAll"),
                            InstanceMethod<&SensorWrap::gate_add>("gateAdd"),
                            InstanceMethod<&SensorWrap::sweep_files>("sweepFiles"),
-                           InstanceMethod<&SensorWrap::set_file_interim>("setFileInterim"),
                            InstanceMethod<&SensorWrap::add_plain_port>("addPlainPort"),
                            InstanceMethod<&SensorWrap::verdict>("verdict"),
                            InstanceMethod<&SensorWrap::set_rate>("setRate"),
+                           InstanceMethod<&SensorWrap::set_file_telling>("setFileTelling"),
                            InstanceMethod<&SensorWrap::start>("start"),
                            InstanceMethod<&SensorWrap::credit>("credit"),
                            InstanceMethod<&SensorWrap::stats>("stats"),
@@ -117,10 +117,10 @@ class SensorWrap : public Napi::ObjectWrap<SensorWrap>, public BatchSink {
   Napi::Value set_files_all(const Napi::CallbackInfo& info);
   Napi::Value gate_add(const Napi::CallbackInfo& info);
   Napi::Value sweep_files(const Napi::CallbackInfo& info);
-  Napi::Value set_file_interim(const Napi::CallbackInfo& info);
   Napi::Value add_plain_port(const Napi::CallbackInfo& info);
   Napi::Value verdict(const Napi::CallbackInfo& info);
   Napi::Value set_rate(const Napi::CallbackInfo& info);
+  Napi::Value set_file_telling(const Napi::CallbackInfo& info);
   Napi::Value start(const Napi::CallbackInfo& info);
   Napi::Value credit(const Napi::CallbackInfo& info);
   Napi::Value stats(const Napi::CallbackInfo& info);
@@ -268,12 +268,14 @@ Napi::Value SensorWrap::gate_add(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SensorWrap::sweep_files(const Napi::CallbackInfo& info) {
-  if (Failure failure = sensor_.sweep_files()) throw_failure(info.Env(), failure);
+  if (Failure failure = sensor_.sweep_files(false)) throw_failure(info.Env(), failure);
   return info.Env().Undefined();
 }
 
-Napi::Value SensorWrap::set_file_interim(const Napi::CallbackInfo& info) {
-  sensor_.set_file_interim(info[0].As<Napi::Number>().Uint32Value());
+Napi::Value SensorWrap::set_file_telling(const Napi::CallbackInfo& info) {
+  Napi::Object given = info[0].As<Napi::Object>();
+  auto number = [&](const char* name) { return given.Get(name).As<Napi::Number>().Uint32Value(); };
+  sensor_.set_file_telling({number("interimMs"), number("reads"), number("opens")});
   return info.Env().Undefined();
 }
 
@@ -306,7 +308,11 @@ Napi::Value SensorWrap::start(const Napi::CallbackInfo& info) {
     return env.Undefined();
   }
   if (!create_function(env, info[0].As<Napi::Function>())) return env.Undefined();
-  reader_ = std::make_unique<RingReader>(options_, sensor_.control(), this, [this] { sensor_.detach_all(); });
+  reader_ = std::make_unique<RingReader>(options_, sensor_.control(), this, [this] {
+    sensor_.detach_all();
+    // Nothing is counted any more; a kernel that cannot be asked has told what was closed.
+    sensor_.sweep_files(true);
+  });
   Ref();
   napi_add_env_cleanup_hook(env, on_env_cleanup, this);
   if (Failure failure = reader_->start(sensor_.ring_fd())) {

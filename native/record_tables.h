@@ -32,12 +32,12 @@ constexpr RecordShape kRecordShapes[] = {
     {OISP_KIND_PIPE_DATA, Route::kConnection, 144, 84, OISP_TLS_CHUNK, true, 0, {{}}},
     {OISP_KIND_TLS_CLOSE, Route::kConnection, 96, 0, 0, false, 0, {{}}},
     {OISP_KIND_SOCK_CLOSE, Route::kConnection, 96, 0, 0, false, 0, {{}}},
-    {OISP_KIND_SYS_EXEC, Route::kAll, 3440, 84, 4096, false, 5, {{112, 1024, 72}, {1136, 1024, 76}, {2160, 512, 80}, {2672, 512, 104}, {3184, 256, 108}}},
+    {OISP_KIND_SYS_EXEC, Route::kAll, 3448, 84, 4096, false, 5, {{120, 1024, 72}, {1144, 1024, 76}, {2168, 512, 80}, {2680, 512, 112}, {3192, 256, 116}}},
     {OISP_KIND_SYS_EXIT, Route::kAll, 88, 0, 0, false, 0, {{}}},
     {OISP_KIND_SYS_FORK, Route::kAll, 72, 0, 0, false, 0, {{}}},
-    {OISP_KIND_FILE_OPEN, Route::kFirst, 96, 88, 1024, false, 0, {{}}},
-    {OISP_KIND_FILE_IO, Route::kFirst, 128, 124, 1024, false, 0, {{}}},
-    {OISP_KIND_FILE_NAME, Route::kFirst, 3152, 76, 1024, false, 3, {{80, 1024, 64}, {1104, 1024, 68}, {2128, 1024, 72}}},
+    {OISP_KIND_FILE_OPEN, Route::kFirst, 168, 164, 1024, false, 0, {{}}},
+    {OISP_KIND_FILE_IO, Route::kFirst, 168, 164, 1024, false, 0, {{}}},
+    {OISP_KIND_FILE_NAME, Route::kFirst, 88, 84, 4096, false, 0, {{}}},
     {OISP_KIND_SYS_MAP, Route::kFirst, 72, 0, 0, false, 0, {{}}},
 };
 

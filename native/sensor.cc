@@ -6,14 +6,17 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <sys/mman.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <thread>
 
+#include "file_sweep.h"
 #include "libbpf_log.h"
 #include "record_tables.h"
 
@@ -83,6 +86,7 @@ Failure Sensor::open_and_load(const std::string& object_path, uint32_t ring_byte
   if (bpf_map__max_entries(ring) != ring_bytes)
     return fail(EINVAL, "size ring buffer: " + std::to_string(ring_bytes) + " bytes is no power of two of whole pages");
   if (Failure failure = size_gates()) return failure;
+  if (Failure failure = allocate_files_as_needed()) return failure;
   means_ = uprobe_means();
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, object_) {
@@ -94,7 +98,7 @@ Failure Sensor::open_and_load(const std::string& object_path, uint32_t ring_byte
   if (Failure failure = map_control()) return failure;
   if (Failure failure = map_gates()) return failure;
   control_->capture_all = capture_all;
-  control_->file_interim_ms = OISP_FILE_INTERIM_S * 1000;
+  set_file_telling({OISP_FILE_INTERIM_S * 1000, OISP_FILE_READS_USER, OISP_FILE_OPENS_CHANGES});
   control_->page_kb = static_cast<uint32_t>(sysconf(_SC_PAGESIZE) / 1024);
   identify_self();
   return attach_tracepoints();
@@ -136,6 +140,19 @@ Failure Sensor::size_gates() {
   uint32_t most = 0;
   if (!(file >> most)) most = kPidMaxLimit;
   if (int error = bpf_map__set_max_entries(map, std::min(most, kPidMaxLimit) / 8 + 1)) return fail(error, "size gates");
+  return {};
+}
+
+// Some MiB that most machines never use. Before 6.1 the kernel warns of maps that raw tracepoints make it allocate for.
+Failure Sensor::allocate_files_as_needed() {
+  utsname kernel{};
+  int major = 0, minor = 0;
+  if (uname(&kernel) || sscanf(kernel.release, "%d.%d", &major, &minor) != 2 || major < 6 || (major == 6 && minor < 1)) return {};
+  for (const char* name : {"open_files", "file_fds", "file_marks"}) {
+    bpf_map* map = nullptr;
+    if (Failure missing = find_map(name, &map)) return missing;
+    if (int error = bpf_map__set_map_flags(map, bpf_map__map_flags(map) | BPF_F_NO_PREALLOC)) return fail(error, std::string("flags of map ") + name);
+  }
   return {};
 }
 
@@ -326,31 +343,23 @@ void Sensor::set_files_all(bool all) {
   if (control_) control_->files_all = all;
 }
 
-void Sensor::set_file_interim(uint32_t ms) {
-  if (control_) control_->file_interim_ms = ms;
+void Sensor::set_file_telling(const FileTelling& telling) {
+  if (!control_) return;
+  control_->file_interim_ms = telling.interim_ms;
+  control_->file_reads = telling.reads;
+  control_->file_opens = telling.opens;
 }
 
 void Sensor::gate_add(uint32_t tgid, uint8_t bits) {
   if (gates_ && tgid < gates_size_) __atomic_fetch_or(gates_ + tgid, bits, __ATOMIC_RELAXED);
 }
 
-// The kernel has no timer for this on all supported versions: the program is called for one file after another, as a test run.
-Failure Sensor::sweep_files() {
+Failure Sensor::sweep_files(bool all) {
   bpf_map* map = nullptr;
   if (Failure failure = find_map("open_files", &map)) return failure;
   bpf_program* program = bpf_object__find_program_by_name(object_, "file_sweep");
   if (!program) return fail(ENOENT, "program file_sweep");
-  uint32_t key[2];  // tgid and descriptor
-  std::vector<std::array<uint64_t, 2>> found;
-  const void* after = nullptr;
-  while (found.size() < bpf_map__max_entries(map) && !bpf_map_get_next_key(bpf_map__fd(map), after, key)) {
-    found.push_back({key[0], key[1]});
-    after = key;
-  }
-  for (std::array<uint64_t, 2>& context : found) {
-    LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = context.data(), .ctx_size_in = sizeof(context));
-    if (bpf_prog_test_run_opts(bpf_program__fd(program), &options)) return fail(errno, "sweep files");
-  }
+  if (int error = oisp::sweep_files({bpf_map__fd(map), bpf_program__fd(program)}, all)) return fail(error, "sweep files");
   return {};
 }
 

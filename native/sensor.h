@@ -41,6 +41,13 @@ struct ConnectionName {
   uint32_t reserved;
 };
 
+// What is told of files.
+struct FileTelling {
+  uint32_t interim_ms;  // a file that stays open is told of anew after this long
+  uint32_t reads;       // enum oisp_file_reads
+  uint32_t opens;       // enum oisp_file_opens
+};
+
 class Sensor {
  public:
   Sensor() = default;
@@ -74,8 +81,7 @@ class Sensor {
   void set_capture_all(bool all);
   // Whether file activity of processes without a scope cell is recorded.
   void set_files_all(bool all);
-  // Milliseconds after which a file that stays open is told of anew.
-  void set_file_interim(uint32_t ms);
+  void set_file_telling(const FileTelling& telling);
   // Opens bits (enum oisp_gate) of a process's gate: which of its system calls are looked at.
   void gate_add(uint32_t tgid, uint8_t bits);
   // Connections from or to this TCP port may carry unencrypted HTTP.
@@ -93,8 +99,9 @@ class Sensor {
   // The processes of which most was left out because of their rate, the greatest first. What is told last stays known after close().
   std::vector<Shed> shed() const;
 
-  // Has the kernel side tell of files that stay open and whose bytes have waited long enough.
-  Failure sweep_files();
+  // Has the kernel side tell of files that stay open: those whose bytes have waited long enough, or all. May be called from another thread
+  // than the rest.
+  Failure sweep_files(bool all);
 
   int ring_fd() const;
   oisp_control* control() const { return control_; }
@@ -109,6 +116,7 @@ class Sensor {
   Failure map_control();
   Failure size_gates();
   Failure map_gates();
+  Failure allocate_files_as_needed();
   void identify_self();
   Failure attach_tracepoints();
   Failure find_map(const char* name, bpf_map** map) const;

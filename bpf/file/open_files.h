@@ -1,237 +1,360 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
-/* Follows the open files of processes in file scope: what was moved through each descriptor, until it is told; it never copies content.
+/* Follows the open files of processes in file scope: what was moved through each, until it is told; it never copies content.
  *
- *     open ------> file_begin --.                                    .--> close, dup2 over it, exec (O_CLOEXEC), exit
- *     first read or write ------+--> open_files (tgid, fd) --tell--->+--> every 30 s while bytes go on, and when they have stopped
- *     of a descriptor not known-'         ^                          '--> another file is found behind the descriptor
- *                                   read, write
+ *     open for writing ---.                                           .--> the last descriptor of it that is known is closed, or
+ *                         +--> open_files (tgid, struct file) --tell--+    leads elsewhere; exec, exit
+ *     first read or write-'         ^          ^                      '--> every 30 s while bytes go on, and when they have stopped
+ *                              read, write     |
+ *                                         file_fds (tgid, descriptor)
  *
- * The file behind a descriptor is compared at every use: it can change without a call that is seen (a descriptor received from
- * another process, or one of io_uring).
+ * An open file is one thing however many descriptors of a process lead to it, so that a redirection (open, dup2, close, write) is told
+ * once. The file behind a descriptor is looked up at every use: it can change without a call that is seen (O_CLOEXEC, a descriptor
+ * received from another process, io_uring).
+ *
+ * The loader has these maps allocated as they are needed where the kernel allows it to every program that uses them.
  */
 #pragma once
 #include "base.h"
-#include "gates.h"
 #include "ledger.h"
 #include "open_file.h"
 #include "paths.h"
 #include "ring.h"
 #include "scope.h"
+#include "system_files.h"
 #include "task.h"
 
 #define FMODE_CREATED 0x100000
+#define O_ACCMODE 3
+#define O_APPEND 02000
 
-struct file_key {
+#define NO_FD (~0u)
+#define FDS_PER_MARK 64
+
+/* Is a file followed? */
+enum { FILE_UNNAMED = 0, FILE_FOLLOWED = 1, FILE_FULL = 2 };
+
+struct open_key {
+	u64 file; /* Address of struct file. */
+	u32 tgid;
+	u32 reserved;
+};
+
+struct open_file {
+	u64 told_ns; /* Of the last record, or of the beginning. */
+	u64 read_bytes; /* Not told yet, as the three below. */
+	u64 write_bytes;
+	u32 read_calls;
+	u32 write_calls;
+	u32 news; /* 1: there is something to tell beside bytes. */
+	u32 fresh; /* 1: who moves the next bytes, and when, is to be noted. */
+	u32 quiet; /* 1: its reads are not told. */
+	u32 fds; /* Descriptors in file_fds that lead here. */
+	u32 last_fd; /* One of them. */
+	u32 reserved;
+	struct oisp_file_io rec; /* As it will be told. */
+	char slack[256]; /* A component of the path never runs past its area; the verifier does not know. */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, OISP_FILE_TABLE);
+	__type(key, struct open_key);
+	__type(value, struct open_file);
+} open_files SEC(".maps");
+
+struct fd_key {
 	u32 tgid;
 	u32 fd;
 };
 
-struct open_file {
-	/* A path that is walked may spill into what follows before that is written. */
-	char path[OISP_PATH_AREA];
-	u64 file; /* Address of struct file. */
-	struct oisp_rec_header header; /* Who moved the last bytes. */
-	u64 opened_ns;
-	u64 told_ns; /* Of the last record, or of the opening. */
-	u64 inode;
-	u64 size;
-	u64 read_bytes;
-	u64 write_bytes;
-	u64 read_offset;
-	u64 write_offset;
-	u32 flags; /* enum oisp_file_flag */
-	u32 mode;
-	u32 path_len;
-	u32 untold; /* 1: there is something to tell beside bytes. */
-	char slack[256];
-};
-
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 2048);
-	__type(key, struct file_key);
-	__type(value, struct open_file);
-} open_files SEC(".maps");
-
-/* Which descriptors of a process are in open_files, so that its end finds them. A byte each: threads may set two at once. */
-struct fd_set {
-	u8 used[OISP_FILE_FDS];
-	u32 first; /* Of the walk under way: read back at each step, they are unknown numbers, and the verifier walks all steps as one. */
-	u32 last;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
-	__type(key, u32); /* tgid */
-	__type(value, struct fd_set);
+	__uint(max_entries, 2 * OISP_FILE_TABLE);
+	__type(key, struct fd_key);
+	__type(value, u64); /* Address of struct file. */
 } file_fds SEC(".maps");
+
+/* Where in file_fds a process has descriptors: a byte for each 64, which is only ever set, so that threads may do it at once. */
+struct fd_marks {
+	u8 used[OISP_FILE_FDS / FDS_PER_MARK];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, OISP_FILE_TABLE);
+	__type(key, u32); /* tgid */
+	__type(value, struct fd_marks);
+} file_marks SEC(".maps");
 
 /* In .rodata: zero bytes that need no room on the BPF stack. */
 const volatile struct open_file no_open_file = {};
-const volatile struct fd_set no_fds = {};
 
-static __always_inline struct open_file *open_file_at(u32 tgid, u32 fd)
+static __always_inline struct open_file *open_file_of(u64 file, u32 tgid)
 {
-	struct file_key key = { tgid, fd };
+	struct open_key key = { .file = file, .tgid = tgid };
 
 	return bpf_map_lookup_elem(&open_files, &key);
 }
 
-/* fd must be below OISP_FILE_FDS; the mask is for the verifier. */
-static __always_inline u8 *fd_place(struct fd_set *set, u64 fd)
+static __always_inline void open_file_forget(u64 file, u32 tgid)
 {
-	asm volatile("" : "+r"(fd));
-	return &set->used[fd & (OISP_FILE_FDS - 1)];
+	struct open_key key = { .file = file, .tgid = tgid };
+
+	bpf_map_delete_elem(&open_files, &key);
 }
 
-/* False when the descriptor cannot be followed. */
-static __always_inline bool fd_mark(u32 tgid, u32 fd)
+/* Puts the record as it is into the ring; false when that is full. */
+static __always_inline bool file_put(struct open_file *open, u16 kind)
 {
-	struct fd_set *set = bpf_map_lookup_elem(&file_fds, &tgid);
+	u64 size = open->rec.path_len;
 
-	if (fd >= OISP_FILE_FDS)
+	asm volatile("" : "+r"(size));
+	if (size > OISP_PATH_AREA)
+		size = OISP_PATH_AREA;
+	size += __builtin_offsetof(struct oisp_file_io, path);
+	open->rec.header.kind = kind;
+	open->rec.header.size = size;
+	open->rec.header.ts_ns = bpf_ktime_get_boot_ns();
+	if (bpf_ringbuf_output(&ring, &open->rec, size, BPF_RB_NO_WAKEUP))
 		return false;
-	if (!set) {
-		bpf_map_update_elem(&file_fds, &tgid, (const void *)&no_fds, BPF_NOEXIST);
-		set = bpf_map_lookup_elem(&file_fds, &tgid);
-		if (!set)
-			return false;
-	}
-	*fd_place(set, fd) = 1;
+	ring_wake_after();
 	return true;
 }
 
-static __always_inline void fd_unmark(u32 tgid, u32 fd)
+/* Tells what an open file has moved since it was last told, and takes that off. 0: nothing is left to tell; 1: the ring is full. */
+__noinline int file_tell(u64 file, u32 tgid, u32 interim)
 {
-	struct fd_set *set = bpf_map_lookup_elem(&file_fds, &tgid);
+	struct open_file *open = open_file_of(file, tgid);
+	u64 read_bytes, write_bytes;
 
-	if (set && fd < OISP_FILE_FDS)
-		*fd_place(set, fd) = 0;
+	if (!open)
+		return 0;
+	read_bytes = open->read_bytes;
+	write_bytes = open->write_bytes;
+	if (!read_bytes && !write_bytes && !open->news)
+		return 0;
+	open->rec.read_bytes = read_bytes;
+	open->rec.write_bytes = write_bytes;
+	open->rec.read_calls = open->read_calls;
+	open->rec.write_calls = open->write_calls;
+	open->rec.flags |= interim;
+	if (!file_put(open, OISP_KIND_FILE_IO)) {
+		open->rec.flags &= ~(u32)OISP_FILE_FLAG_INTERIM;
+		return 1;
+	}
+	ledger_add(OISP_LEDGER_FILE_TOLD, read_bytes + write_bytes);
+	/* Another thread may have added to them meanwhile. */
+	__sync_fetch_and_add(&open->read_bytes, -read_bytes);
+	__sync_fetch_and_add(&open->write_bytes, -write_bytes);
+	open->read_calls = 0;
+	open->write_calls = 0;
+	open->news = 0;
+	open->fresh = 1;
+	open->told_ns = open->rec.header.ts_ns;
+	/* Made, cut and mapped once; the next record is of the same file, later. */
+	open->rec.flags &= OISP_FILE_FLAG_PATH_CUT;
+	return 0;
 }
 
-/* Tells what an open file has moved since it was last told, and forgets that. interim: OISP_FILE_FLAG_INTERIM when it stays open, else 0. */
-__noinline int file_tell(u32 tgid, u32 fd, u32 interim)
+/* Forgets an open file, telling of it before. 1: the ring is full, and it is kept for the sweep. */
+__noinline int file_end(u64 file, u32 tgid)
 {
-	struct open_file *open = open_file_at(tgid, fd);
-	struct oisp_file_io *rec;
-
-	if (!open || !(open->read_bytes || open->write_bytes || open->untold))
-		return 0;
-	rec = bpf_ringbuf_reserve(&ring, sizeof(*rec), 0);
-	if (!rec) {
-		ledger_add(OISP_LEDGER_SYS_RING_FULL, 0);
-		return 0;
-	}
-	rec->header = open->header;
-	rec->header.ts_ns = bpf_ktime_get_boot_ns();
-	rec->opened_ns = open->opened_ns;
-	rec->inode = open->inode;
-	rec->size = open->size;
-	rec->read_bytes = open->read_bytes;
-	rec->write_bytes = open->write_bytes;
-	rec->read_offset = open->read_offset;
-	rec->write_offset = open->write_offset;
-	rec->fd = fd;
-	rec->flags = open->flags | interim;
-	rec->mode = open->mode;
-	rec->path_len = open->path_len;
-	bpf_probe_read_kernel(rec->path, OISP_PATH_AREA, open->path);
-	rec->header.kind = OISP_KIND_FILE_IO;
-	rec->header.size = __builtin_offsetof(struct oisp_file_io, path) + open->path_len;
-	ledger_add(OISP_LEDGER_SYS_EMITTED, 0);
-	bpf_ringbuf_submit(rec, ring_wake_flags());
-	open->told_ns = bpf_ktime_get_boot_ns();
-	open->read_bytes = 0;
-	open->write_bytes = 0;
-	open->untold = 0;
-	/* Made and cut once; the next record is of the same file, later. */
-	open->flags &= ~(u32)(OISP_FILE_FLAG_CREATED | OISP_FILE_FLAG_TRUNCATED);
+	if (file_tell(file, tgid, 0))
+		return 1;
+	open_file_forget(file, tgid);
 	return 0;
 }
 
 /* The descriptor leads nowhere any more, or elsewhere. */
-__noinline int file_end(u32 tgid, u32 fd)
+__noinline int fd_end(u32 tgid, u32 fd)
 {
-	struct file_key key = { tgid, fd };
+	struct fd_key key = { tgid, fd };
+	u64 *place = bpf_map_lookup_elem(&file_fds, &key);
+	struct open_file *open;
+	u64 file;
 
-	if (!open_file_at(tgid, fd))
+	if (!place)
 		return 0;
-	file_tell(tgid, fd, 0);
-	bpf_map_delete_elem(&open_files, &key);
-	fd_unmark(tgid, fd);
+	file = *place;
+	bpf_map_delete_elem(&file_fds, &key);
+	open = open_file_of(file, tgid);
+	if (!open)
+		return 0;
+	__sync_fetch_and_add(&open->fds, -1);
+	if (open->last_fd == fd)
+		open->last_fd = NO_FD;
+	if ((s32)open->fds <= 0)
+		file_end(file, tgid);
 	return 0;
 }
 
-/* Follows the regular file behind a descriptor of the current process from now on, afresh. 1: it is followed. flags: enum oisp_file_flag. */
-__noinline int file_begin(u32 fd, u32 flags)
+static __always_inline bool fd_mark(u32 tgid, u64 fd)
 {
-	struct file *file = file_of_fd(fd);
-	u32 tgid = current_tgid();
-	struct file_key key = { tgid, fd };
-	struct open_file *open;
-	struct path_area area = { .size = OISP_PATH_AREA };
+	struct fd_marks *marks = bpf_map_lookup_elem(&file_marks, &tgid);
+	struct fd_marks none = {};
 
-	file_end(tgid, fd);
-	if (!file || file_kind_of(file) != OISP_FILE_KIND_REGULAR)
-		return 0;
-	if (!fd_mark(tgid, fd) || bpf_map_update_elem(&open_files, &key, (const void *)&no_open_file, BPF_ANY)) {
-		ledger_add(OISP_LEDGER_FILE_FULL, 0);
-		return 0;
+	if (!marks) {
+		bpf_map_update_elem(&file_marks, &tgid, &none, BPF_NOEXIST);
+		marks = bpf_map_lookup_elem(&file_marks, &tgid);
+		if (!marks)
+			return false;
 	}
-	open = bpf_map_lookup_elem(&open_files, &key);
-	if (!open)
+	fd /= FDS_PER_MARK;
+	asm volatile("" : "+r"(fd));
+	if (fd >= sizeof(marks->used))
+		return false;
+	marks->used[fd] = 1;
+	return true;
+}
+
+/* Notes that a descriptor of the process leads to a file that is followed; whatever it led to before has ended. 1: it is noted. */
+__noinline int fd_lead(u32 tgid, u32 fd, u64 file)
+{
+	struct fd_key key = { tgid, fd };
+	u64 *place = bpf_map_lookup_elem(&file_fds, &key);
+	struct open_file *open;
+
+	if (place && *place == file)
+		return 1;
+	if (place)
+		fd_end(tgid, fd);
+	open = open_file_of(file, tgid);
+	if (!open || fd >= OISP_FILE_FDS || !fd_mark(tgid, fd) || bpf_map_update_elem(&file_fds, &key, &file, BPF_ANY))
 		return 0;
-	area.bytes = open->path;
-	area.used = &open->path_len;
-	if (!put_file_path(&area, __builtin_preserve_access_index(&file->f_path)))
-		flags |= OISP_FILE_FLAG_PATH_CUT;
-	open->file = (u64)file;
-	fill_header(&open->header, OISP_KIND_FILE_IO, 0);
-	open->opened_ns = bpf_ktime_get_boot_ns();
-	open->told_ns = open->opened_ns;
-	open->inode = BPF_CORE_READ(file, f_inode, i_ino);
-	open->size = BPF_CORE_READ(file, f_inode, i_size);
-	open->mode = BPF_CORE_READ(file, f_inode, i_mode);
-	open->flags = flags;
+	__sync_fetch_and_add(&open->fds, 1);
+	open->last_fd = fd;
 	return 1;
 }
 
-/* What is kept of the file behind a descriptor of the current process, begun when it is new or another; 0 when it is not followed. */
-static __always_inline struct open_file *file_current(u32 fd, struct file *file)
+/* What was left of an open file that had the same address cannot be told any more. */
+static __always_inline void file_drop(u64 file, u32 tgid)
+{
+	struct open_file *open = open_file_of(file, tgid);
+
+	if (!open)
+		return;
+	if (file_tell(file, tgid, 0))
+		ledger_add(OISP_LEDGER_FILE_RING_FULL, open->read_bytes + open->write_bytes);
+	open_file_forget(file, tgid);
+}
+
+/* A file without a name: one in memory only. */
+static __always_inline bool is_nameless(struct file *file)
+{
+	struct dentry *entry = BPF_CORE_READ(file, f_path.dentry);
+
+	return BPF_CORE_READ(entry, d_parent) == entry && BPF_CORE_READ(file, f_path.mnt, mnt_root) != entry;
+}
+
+static __always_inline void put_inode(struct oisp_file_io *rec, struct inode *inode)
+{
+	rec->inode = BPF_CORE_READ(inode, i_ino);
+	rec->size = BPF_CORE_READ(inode, i_size);
+	rec->mode = BPF_CORE_READ(inode, i_mode);
+	rec->owner_uid = BPF_CORE_READ(inode, i_uid.val);
+	rec->owner_gid = BPF_CORE_READ(inode, i_gid.val);
+}
+
+/*
+ * A shell opens what it redirects to, and its child writes. What the opening did goes with the bytes: to the child, when the parent has moved
+ * none that are not told. Returns bits of enum oisp_file_flag.
+ */
+static __always_inline u32 take_news_of_parent(u64 file)
+{
+	struct open_file *theirs = open_file_of(file, BPF_CORE_READ(current_task(), real_parent, tgid));
+	u32 flags;
+
+	if (!theirs || !theirs->news || theirs->read_bytes || theirs->write_bytes || (theirs->rec.flags & OISP_FILE_FLAG_MAPPED))
+		return 0;
+	flags = theirs->rec.flags & (OISP_FILE_FLAG_CREATED | OISP_FILE_FLAG_TRUNCATED);
+	theirs->rec.flags &= ~flags;
+	theirs->news = 0;
+	return flags;
+}
+
+/* Follows a regular file of the current process from now on, afresh; says whether it does. flags: enum oisp_file_flag. */
+__noinline int file_begin(u64 address, u32 fd, u32 flags)
+{
+	struct file *file = (struct file *)address;
+	u32 tgid = current_tgid();
+	struct open_key key = { .file = address, .tgid = tgid };
+	struct path_area area = { .size = OISP_PATH_AREA };
+	struct path_top top = {};
+	struct open_file *open;
+
+	fd_end(tgid, fd);
+	file_drop(address, tgid);
+	if (is_nameless(file))
+		return FILE_UNNAMED;
+	if (bpf_map_update_elem(&open_files, &key, (const void *)&no_open_file, BPF_ANY))
+		return FILE_FULL;
+	open = open_file_of(address, tgid);
+	if (!open)
+		return FILE_FULL;
+	area.bytes = open->rec.path;
+	area.used = &open->rec.path_len;
+	if (!put_path_and_top(&area, __builtin_preserve_access_index(&file->f_path), &top))
+		flags |= OISP_FILE_FLAG_PATH_CUT;
+	fill_header(&open->rec.header, OISP_KIND_FILE_IO, 0);
+	open->told_ns = open->rec.header.ts_ns;
+	open->rec.since_ns = open->told_ns;
+	put_inode(&open->rec, BPF_CORE_READ(file, f_inode));
+	open->rec.fd = fd;
+	open->rec.flags = flags | take_news_of_parent(address);
+	open->news = (open->rec.flags & ~(u32)OISP_FILE_FLAG_PATH_CUT) != 0;
+	open->rec.open_flags = BPF_CORE_READ(file, f_flags);
+	open->quiet = control.file_reads == OISP_FILE_READS_USER && is_system_file(&top);
+	if (fd_lead(tgid, fd, address))
+		return FILE_FOLLOWED;
+	open_file_forget(address, tgid);
+	return FILE_FULL;
+}
+
+/* What is kept of the regular file behind a descriptor of the current process, begun when it is new; 0 when it is not followed. */
+static __always_inline struct open_file *file_current(u32 fd, struct file *file, int *followed)
 {
 	u32 tgid = current_tgid();
-	struct open_file *open = open_file_at(tgid, fd);
+	struct open_file *open = open_file_of((u64)file, tgid);
 
-	if (open && open->file == (u64)file)
+	*followed = FILE_FOLLOWED;
+	/* An address that is used again is another file. */
+	if (open && open->rec.inode == BPF_CORE_READ(file, f_inode, i_ino)) {
+		if (open->last_fd != fd)
+			fd_lead(tgid, fd, (u64)file);
 		return open;
-	if (!file_begin(fd, OISP_FILE_FLAG_JOINED))
-		return 0;
-	return open_file_at(tgid, fd);
+	}
+	*followed = file_begin((u64)file, fd, 0);
+	return *followed == FILE_FOLLOWED ? open_file_of((u64)file, tgid) : 0;
 }
 
-/* Adds bytes that a call moved. at: position of the first. */
+/* A call has moved bytes of a file that is followed. at: position of the first. */
 static __always_inline void file_count(struct open_file *open, struct file *file, u32 direction, u64 bytes, u64 at)
 {
-	if (direction == OISP_DIRECTION_READ) {
-		if (!open->read_bytes || at < open->read_offset)
-			open->read_offset = at;
-		open->read_bytes += bytes;
-	} else {
-		if (!open->write_bytes || at < open->write_offset)
-			open->write_offset = at;
-		open->write_bytes += bytes;
+	if (direction == OISP_DIRECTION_READ && open->quiet) {
+		ledger_add(OISP_LEDGER_FILE_SKIPPED, bytes);
+		return;
 	}
-	open->size = BPF_CORE_READ(file, f_inode, i_size);
-}
-
-/* The descriptor's file is mapped as code. */
-static __always_inline void file_is_code(u32 fd, struct file *file)
-{
-	struct open_file *open = gate_open(current_tgid(), OISP_GATE_FILES) ? open_file_at(current_tgid(), fd) : 0;
-
-	if (open && open->file == (u64)file)
-		open->flags |= OISP_FILE_FLAG_CODE;
+	if (open->fresh) {
+		fill_header(&open->rec.header, OISP_KIND_FILE_IO, 0);
+		open->rec.since_ns = open->rec.header.ts_ns;
+		open->fresh = 0;
+	}
+	if (direction == OISP_DIRECTION_READ) {
+		if (!open->read_bytes || at < open->rec.read_offset)
+			open->rec.read_offset = at;
+		if (!open->read_bytes || at + bytes > open->rec.read_end)
+			open->rec.read_end = at + bytes;
+		__sync_fetch_and_add(&open->read_bytes, bytes);
+		open->read_calls++;
+	} else {
+		if (!open->write_bytes || at < open->rec.write_offset)
+			open->rec.write_offset = at;
+		if (!open->write_bytes || at + bytes > open->rec.write_end)
+			open->rec.write_end = at + bytes;
+		__sync_fetch_and_add(&open->write_bytes, bytes);
+		open->write_calls++;
+	}
+	open->rec.size = BPF_CORE_READ(file, f_inode, i_size);
 }
 
 static __always_inline bool interim_due(const struct open_file *open)
@@ -239,35 +362,103 @@ static __always_inline bool interim_due(const struct open_file *open)
 	return bpf_ktime_get_boot_ns() - open->told_ns > control.file_interim_ms * 1000000ULL;
 }
 
-/* Ends every followed descriptor of a process from `first` to `last`; with `changed`, only those that lead elsewhere by now. */
-static __always_inline void files_end(u32 tgid, u32 first, u32 last, bool changed)
+/* Bytes that a call of the current process moved from or to a regular file, whether it is followed or not. */
+static __always_inline void file_moved(u32 fd, struct file *file, u32 direction, u64 bytes, u64 at)
 {
-	struct fd_set *set = bpf_map_lookup_elem(&file_fds, &tgid);
+	struct open_file *open;
+	int followed;
 
-	if (!set)
+	if (direction == OISP_DIRECTION_READ && control.file_reads == OISP_FILE_READS_NONE)
 		return;
-	set->first = first;
-	set->last = last;
-#pragma clang loop unroll(disable)
-	for (u32 fd = 0; fd < OISP_FILE_FDS; fd++) {
-		/* Eight at a time where none is used. */
-		if (!(fd & 7) && !*(volatile u64 *)fd_place(set, fd)) {
-			fd |= 7;
-			continue;
-		}
-		if (!*(volatile u8 *)fd_place(set, fd) || fd < *(volatile u32 *)&set->first || fd > *(volatile u32 *)&set->last)
-			continue;
-		if (changed) {
-			struct open_file *open = open_file_at(tgid, fd);
-
-			if (open && open->file == (u64)file_of_fd(fd))
-				continue;
-		}
-		file_end(tgid, fd);
+	open = file_current(fd, file, &followed);
+	if (followed == FILE_UNNAMED)
+		return;
+	ledger_add(OISP_LEDGER_FILE_MOVED, bytes);
+	if (!open) {
+		ledger_add(OISP_LEDGER_FILE_FULL, bytes);
+		return;
 	}
+	file_count(open, file, direction, bytes, at);
+	if (interim_due(open))
+		file_tell((u64)file, current_tgid(), OISP_FILE_FLAG_INTERIM);
 }
 
-static __always_inline void files_forget(u32 tgid)
+/* The file is mapped as code: what was read of it was read to load it. */
+static __always_inline void file_is_code(struct file *file)
 {
-	bpf_map_delete_elem(&file_fds, &tgid);
+	struct open_file *open = open_file_of((u64)file, current_tgid());
+	u64 bytes;
+
+	if (!open || open->quiet || control.file_reads != OISP_FILE_READS_USER)
+		return;
+	open->quiet = 1;
+	bytes = open->read_bytes;
+	if (!bytes)
+		return;
+	__sync_fetch_and_add(&open->read_bytes, -bytes);
+	ledger_add(OISP_LEDGER_FILE_SKIPPED, bytes);
+}
+
+/* Of its own, so that the verifier does not learn of the bounds at each step of a loop. */
+__noinline int fd_end_within(u32 tgid, u32 fd, u32 first, u32 last)
+{
+	return fd >= first && fd <= last ? fd_end(tgid, fd) : 0;
+}
+
+/* For every descriptor that may be in file_fds. */
+#define FOR_EACH_FD(marks, fd)                                                                   \
+	_Pragma("clang loop unroll(disable)") for (u32 fd = 0; fd < OISP_FILE_FDS; fd++)          \
+		if (!(fd % FDS_PER_MARK) && !(marks)->used[fd / FDS_PER_MARK])                    \
+			fd += FDS_PER_MARK - 1;                                                   \
+		else
+
+/* Ends what is known of these descriptors. */
+static __always_inline void fds_end(u32 tgid, u32 first, u32 last)
+{
+	struct fd_marks *marks = bpf_map_lookup_elem(&file_marks, &tgid);
+
+	if (!marks)
+		return;
+	FOR_EACH_FD(marks, fd)
+	fd_end_within(tgid, fd, first, last);
+}
+
+/* An exec has closed some descriptors. Those that stay have a new program behind them: what the old one moved is its own. */
+__noinline int fd_executed(u32 tgid, u32 fd)
+{
+	struct fd_key key = { tgid, fd };
+	u64 *place = bpf_map_lookup_elem(&file_fds, &key);
+	struct open_file *open;
+	u64 file;
+
+	if (!place)
+		return 0;
+	file = *place;
+	if ((u64)file_of_fd(fd) != file)
+		return fd_end(tgid, fd);
+	open = open_file_of(file, tgid);
+	if (!open)
+		return 0;
+	if (open->read_bytes || open->write_bytes)
+		file_tell(file, tgid, OISP_FILE_FLAG_INTERIM);
+	open->fresh = 1;
+	return 0;
+}
+
+/* To be called before the exec is told. */
+static __always_inline void files_executed(u32 tgid)
+{
+	struct fd_marks *marks = bpf_map_lookup_elem(&file_marks, &tgid);
+
+	if (!marks)
+		return;
+	FOR_EACH_FD(marks, fd)
+	fd_executed(tgid, fd);
+}
+
+/* To be called before the end of the process is told. */
+static __always_inline void files_exited(u32 tgid)
+{
+	fds_end(tgid, 0, OISP_FILE_FDS);
+	bpf_map_delete_elem(&file_marks, &tgid);
 }

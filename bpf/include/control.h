@@ -15,7 +15,9 @@ struct oisp_control {
 	__oisp_u32 file_interim_ms; /* A file that stays open is told of anew after this long. */
 	__oisp_u32 verdicts; /* 1: the host has judged connections; 0 spares the lookup. */
 	__oisp_u32 scope_rules; /* enum oisp_scope_rule: kinds of rules that there are. */
+	__oisp_u32 file_reads; /* enum oisp_file_reads */
+	__oisp_u32 file_opens; /* enum oisp_file_opens */
 	__oisp_u64 rate_bytes; /* Payload bytes that a process may move in a second and have copied; 0: no limit. */
 	struct oisp_ledger_cell ledger[OISP_LEDGER_COUNT]; /* Written by the programs, atomically. */
 };
-_Static_assert(sizeof(struct oisp_control) == 48 + 16 * OISP_LEDGER_COUNT, "oisp_control has padding");
+_Static_assert(sizeof(struct oisp_control) == 56 + 16 * OISP_LEDGER_COUNT, "oisp_control has padding");

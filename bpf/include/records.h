@@ -27,7 +27,9 @@ typedef unsigned long long __oisp_u64;
 #define OISP_PATH_AREA 1024 /* Bytes kept of exe and cwd. */
 #define OISP_CGROUP_AREA 512 /* Bytes kept of a cgroup path. */
 #define OISP_ARGS_AREA 4096 /* Bytes kept of the argument vector. */
-#define OISP_FILE_FDS 1024 /* Descriptors of a process whose files are followed: 0 to one less. */
+#define OISP_FILE_TABLE 4096 /* Open files that are followed at once, of all processes. */
+#define OISP_FILE_FDS 1024 /* Descriptors of a process that are followed: 0 to one less. */
+#define OISP_FILE_NAME_AREA 4096 /* Bytes kept of the folders and names of one call: a quarter for each. */
 #define OISP_FILE_INTERIM_S 30 /* A file that stays open is told of anew after this long, s. */
 #define OISP_SCRIPT_AREA 512 /* Bytes kept of the name of a script. */
 #define OISP_INTERP_AREA 256 /* Bytes kept of the name of a script's interpreter. */
@@ -45,7 +47,7 @@ enum oisp_kind {
 	OISP_KIND_SYS_FORK = 5, /* A process (not a thread) was forked. */
 	OISP_KIND_SOCK_DATA = 6, /* One chunk of plaintext that a program received or sent on a socket; laid out like tls.data. */
 	OISP_KIND_SOCK_CLOSE = 7, /* A socket whose plaintext was captured is closed; laid out like tls.close. */
-	OISP_KIND_FILE_OPEN = 8, /* A regular file was opened for writing, or made. */
+	OISP_KIND_FILE_OPEN = 8, /* A regular file was opened; laid out like file.io. */
 	OISP_KIND_FILE_IO = 9, /* What a process read from and wrote to one open file, summed up. */
 	OISP_KIND_FILE_NAME = 10, /* A name was removed, changed or its file truncated. */
 	OISP_KIND_PIPE_DATA = 15, /* One chunk of JSON-RPC that a program wrote to, or read from, a pipe or Unix socket; laid out like tls.data. */
@@ -102,20 +104,34 @@ enum oisp_file_op {
 	OISP_FILE_OP_DELETE = 1, /* unlink, unlinkat. */
 	OISP_FILE_OP_RMDIR = 2, /* rmdir, unlinkat with AT_REMOVEDIR. */
 	OISP_FILE_OP_RENAME = 3, /* rename, renameat, renameat2. */
-	OISP_FILE_OP_EXCHANGE = 4, /* renameat2 with RENAME_EXCHANGE. */
-	OISP_FILE_OP_TRUNCATE = 5, /* truncate; ftruncate counts to the open file. */
+	OISP_FILE_OP_MOVE = 4, /* renameat2 with RENAME_NOREPLACE: nothing was there before. */
+	OISP_FILE_OP_EXCHANGE = 5, /* renameat2 with RENAME_EXCHANGE. */
+	OISP_FILE_OP_TRUNCATE = 6, /* truncate; ftruncate counts to the open file. */
 };
 
-/* Bits of file_open.flags, file_io.flags and file_name.flags. */
+/* Bits of file_io.flags and file_name.flags. */
 enum oisp_file_flag {
 	OISP_FILE_FLAG_PATH_CUT = 1, /* The path (of a name: its folder) holds only the last components. */
 	OISP_FILE_FLAG_PATH2_CUT = 2, /* The same of the second folder. */
 	OISP_FILE_FLAG_NAME_CUT = 4, /* A name as the program gave it was longer than its area, or could not be read. */
-	OISP_FILE_FLAG_CREATED = 8, /* This open made the file. */
-	OISP_FILE_FLAG_TRUNCATED = 16, /* The file was cut when it was opened, or later through this descriptor. */
+	OISP_FILE_FLAG_CREATED = 8, /* The open made the file. */
+	OISP_FILE_FLAG_TRUNCATED = 16, /* The file was cut when it was opened, or later through this open file. */
 	OISP_FILE_FLAG_INTERIM = 32, /* The file is still open: more may follow. */
-	OISP_FILE_FLAG_CODE = 64, /* The file was mapped as code: what was read of it was read to load it. */
-	OISP_FILE_FLAG_JOINED = 128, /* The open was not seen: the descriptor was inherited, received, or is older than the sensor. */
+	OISP_FILE_FLAG_MAPPED = 64, /* The file was mapped shared and writable: what is written through memory is not counted. */
+};
+
+/* Which reads of files are told. */
+enum oisp_file_reads {
+	OISP_FILE_READS_NONE = 0, /* None. */
+	OISP_FILE_READS_USER = 1, /* Those of files that programs read for what is in them: not code that is loaded, and nothing below the folders of the system. */
+	OISP_FILE_READS_ALL = 2, /* All. */
+};
+
+/* Which openings of files are told by an event of their own. */
+enum oisp_file_opens {
+	OISP_FILE_OPENS_NONE = 0, /* None. */
+	OISP_FILE_OPENS_CHANGES = 1, /* Those that make or cut the file, or are for writing. */
+	OISP_FILE_OPENS_ALL = 2, /* All. */
 };
 
 /* How an HTTP message ended (http.end). */
@@ -191,13 +207,18 @@ enum oisp_ledger {
 	OISP_LEDGER_SCOPE_FULL = 13, /* Processes that could not be added to the scope map. */
 	OISP_LEDGER_FOREIGN_ABI = 14, /* System calls of 32-bit programs, which are not looked at. */
 	OISP_LEDGER_SKIPPED = 15, /* Calls on connections that carry no AI traffic, as the host has said or their first bytes show, and their bytes. */
-	OISP_LEDGER_FILE_FULL = 16, /* Calls on files that could not be followed: the map was full, or the descriptor too high. */
+	OISP_LEDGER_FILE_FULL = 16, /* Files that could not be followed because a table was full or the descriptor too high, and the bytes moved. */
 	OISP_LEDGER_PASSED_BY = 17, /* Times that bytes went through a captured socket by no call that is looked at (sendfile, splice, io_uring), and those bytes. */
 	OISP_LEDGER_PIPE_OTHER = 18, /* Pipes and Unix sockets of processes in file scope whose first bytes are no JSON-RPC: nothing of them is seen. */
 	OISP_LEDGER_SHED = 19, /* Calls of processes over their rate of which only the first bytes were copied, and the bytes that were not. */
 	OISP_LEDGER_SOCK_OTHER = 20, /* Sockets of processes in file scope whose first bytes are no HTTP: nothing of them is seen. */
 	OISP_LEDGER_CGROUP_DEEP = 21, /* Processes whose cgroup has more levels than are compared with the rules of scope. */
-	OISP_LEDGER_COUNT = 22,
+	OISP_LEDGER_FILE_MOVED = 22, /* Calls of processes in file scope that moved bytes from or to regular files, and the bytes: file_told + file_skipped + file_full + file_ring_full, once nothing is left to tell. */
+	OISP_LEDGER_FILE_TOLD = 23, /* File records put into the ring, and the moved bytes that they tell. */
+	OISP_LEDGER_FILE_SKIPPED = 24, /* Reads that are not told because they load code or are of the system's files. */
+	OISP_LEDGER_FILE_RING_FULL = 25, /* File records lost because the ring buffer was full, and the moved bytes that they would have told. */
+	OISP_LEDGER_FILE_FAULT = 26, /* Names and positions that could not be read from the memory of the program. */
+	OISP_LEDGER_COUNT = 27,
 };
 
 /* Where a record was taken: the probed function or tracepoint. */
@@ -327,6 +348,8 @@ struct oisp_sys_exec {
 	__oisp_u32 pid_ns; /* Inode number of the pid namespace; 0: could not be read. */
 	__oisp_u32 mnt_ns; /* Of the mount namespace. */
 	__oisp_u32 net_ns; /* Of the network namespace. */
+	__oisp_u32 pid_in_ns; /* Process id in its own pid namespace. */
+	__oisp_u32 reserved; /* 0 */
 	__oisp_u32 script_len; /* Bytes used of script; 0: the program is no script. */
 	__oisp_u32 interp_len; /* Bytes used of interp. */
 	char exe[1024];
@@ -336,7 +359,7 @@ struct oisp_sys_exec {
 	char interp[256]; /* Name of the interpreter, as the script's first line gives it. */
 	char args[4096]; /* NUL separated, as in the process's memory. */
 };
-_Static_assert(sizeof(struct oisp_sys_exec) == 7536, "oisp_sys_exec size");
+_Static_assert(sizeof(struct oisp_sys_exec) == 7544, "oisp_sys_exec size");
 _Static_assert(__builtin_offsetof(struct oisp_sys_exec, header) == 0, "oisp_sys_exec.header");
 _Static_assert(__builtin_offsetof(struct oisp_sys_exec, parent_start_ns) == 56, "oisp_sys_exec.parent_start_ns");
 _Static_assert(__builtin_offsetof(struct oisp_sys_exec, ppid) == 64, "oisp_sys_exec.ppid");
@@ -349,14 +372,16 @@ _Static_assert(__builtin_offsetof(struct oisp_sys_exec, args_total) == 88, "oisp
 _Static_assert(__builtin_offsetof(struct oisp_sys_exec, pid_ns) == 92, "oisp_sys_exec.pid_ns");
 _Static_assert(__builtin_offsetof(struct oisp_sys_exec, mnt_ns) == 96, "oisp_sys_exec.mnt_ns");
 _Static_assert(__builtin_offsetof(struct oisp_sys_exec, net_ns) == 100, "oisp_sys_exec.net_ns");
-_Static_assert(__builtin_offsetof(struct oisp_sys_exec, script_len) == 104, "oisp_sys_exec.script_len");
-_Static_assert(__builtin_offsetof(struct oisp_sys_exec, interp_len) == 108, "oisp_sys_exec.interp_len");
-_Static_assert(__builtin_offsetof(struct oisp_sys_exec, exe) == 112, "oisp_sys_exec.exe");
-_Static_assert(__builtin_offsetof(struct oisp_sys_exec, cwd) == 1136, "oisp_sys_exec.cwd");
-_Static_assert(__builtin_offsetof(struct oisp_sys_exec, cgroup) == 2160, "oisp_sys_exec.cgroup");
-_Static_assert(__builtin_offsetof(struct oisp_sys_exec, script) == 2672, "oisp_sys_exec.script");
-_Static_assert(__builtin_offsetof(struct oisp_sys_exec, interp) == 3184, "oisp_sys_exec.interp");
-_Static_assert(__builtin_offsetof(struct oisp_sys_exec, args) == 3440, "oisp_sys_exec.args");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, pid_in_ns) == 104, "oisp_sys_exec.pid_in_ns");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, reserved) == 108, "oisp_sys_exec.reserved");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, script_len) == 112, "oisp_sys_exec.script_len");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, interp_len) == 116, "oisp_sys_exec.interp_len");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, exe) == 120, "oisp_sys_exec.exe");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, cwd) == 1144, "oisp_sys_exec.cwd");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, cgroup) == 2168, "oisp_sys_exec.cgroup");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, script) == 2680, "oisp_sys_exec.script");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, interp) == 3192, "oisp_sys_exec.interp");
+_Static_assert(__builtin_offsetof(struct oisp_sys_exec, args) == 3448, "oisp_sys_exec.args");
 
 /* kind sys.exit. */
 struct oisp_sys_exit {
@@ -388,88 +413,77 @@ _Static_assert(__builtin_offsetof(struct oisp_sys_fork, child_start_ns) == 56, "
 _Static_assert(__builtin_offsetof(struct oisp_sys_fork, child_tgid) == 64, "oisp_sys_fork.child_tgid");
 _Static_assert(__builtin_offsetof(struct oisp_sys_fork, reserved) == 68, "oisp_sys_fork.reserved");
 
-/* kind file.open. The path is components from leaf to root, each ended by a NUL. */
-struct oisp_file_open {
-	struct oisp_rec_header header;
-	__oisp_u64 inode;
-	__oisp_u64 size; /* Of the file, after it was opened. */
-	__oisp_u32 fd;
-	__oisp_u32 open_flags; /* As open(2) was given them. */
-	__oisp_u32 mode; /* st_mode of the file. */
-	__oisp_u32 flags; /* enum file_flag */
-	__oisp_u32 path_len; /* Bytes used of path. */
-	__oisp_u32 reserved; /* 0 */
-	char path[1024];
-};
-_Static_assert(sizeof(struct oisp_file_open) == 1120, "oisp_file_open size");
-_Static_assert(__builtin_offsetof(struct oisp_file_open, header) == 0, "oisp_file_open.header");
-_Static_assert(__builtin_offsetof(struct oisp_file_open, inode) == 56, "oisp_file_open.inode");
-_Static_assert(__builtin_offsetof(struct oisp_file_open, size) == 64, "oisp_file_open.size");
-_Static_assert(__builtin_offsetof(struct oisp_file_open, fd) == 72, "oisp_file_open.fd");
-_Static_assert(__builtin_offsetof(struct oisp_file_open, open_flags) == 76, "oisp_file_open.open_flags");
-_Static_assert(__builtin_offsetof(struct oisp_file_open, mode) == 80, "oisp_file_open.mode");
-_Static_assert(__builtin_offsetof(struct oisp_file_open, flags) == 84, "oisp_file_open.flags");
-_Static_assert(__builtin_offsetof(struct oisp_file_open, path_len) == 88, "oisp_file_open.path_len");
-_Static_assert(__builtin_offsetof(struct oisp_file_open, reserved) == 92, "oisp_file_open.reserved");
-_Static_assert(__builtin_offsetof(struct oisp_file_open, path) == 96, "oisp_file_open.path");
-
-/* kind file.io; the header tells who moved the last bytes, and when this was summed up. */
+/* kinds file.open (no bytes) and file.io: what a process read from and wrote to one open file. The header tells who began it and when it was summed up. The path is components from leaf to root, each ended by a NUL. */
 struct oisp_file_io {
 	struct oisp_rec_header header;
-	__oisp_u64 opened_ns; /* When the file was opened, or first seen. */
+	__oisp_u64 since_ns; /* When the file was opened, or the first of these bytes were moved. */
 	__oisp_u64 inode;
-	__oisp_u64 size; /* Of the file, at the last bytes. */
+	__oisp_u64 size; /* Of the file, after the last bytes. */
 	__oisp_u64 read_bytes;
 	__oisp_u64 write_bytes;
 	__oisp_u64 read_offset; /* Lowest position that was read. */
 	__oisp_u64 write_offset; /* Lowest position that was written. */
-	__oisp_u32 fd;
+	__oisp_u64 read_end; /* Position after the last byte read, the highest. */
+	__oisp_u64 write_end; /* Position after the last byte written, the highest. */
+	__oisp_u32 read_calls;
+	__oisp_u32 write_calls;
+	__oisp_u32 fd; /* Descriptor that it was opened as or first seen by. */
+	__oisp_u32 open_flags; /* As open(2) was given them; without those that matter to the opening only when that was not seen. */
 	__oisp_u32 flags; /* enum file_flag */
 	__oisp_u32 mode; /* st_mode of the file. */
+	__oisp_u32 owner_uid;
+	__oisp_u32 owner_gid;
+	__oisp_u32 reserved; /* 0 */
 	__oisp_u32 path_len; /* Bytes used of path. */
 	char path[1024];
 };
-_Static_assert(sizeof(struct oisp_file_io) == 1152, "oisp_file_io size");
+_Static_assert(sizeof(struct oisp_file_io) == 1192, "oisp_file_io size");
 _Static_assert(__builtin_offsetof(struct oisp_file_io, header) == 0, "oisp_file_io.header");
-_Static_assert(__builtin_offsetof(struct oisp_file_io, opened_ns) == 56, "oisp_file_io.opened_ns");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, since_ns) == 56, "oisp_file_io.since_ns");
 _Static_assert(__builtin_offsetof(struct oisp_file_io, inode) == 64, "oisp_file_io.inode");
 _Static_assert(__builtin_offsetof(struct oisp_file_io, size) == 72, "oisp_file_io.size");
 _Static_assert(__builtin_offsetof(struct oisp_file_io, read_bytes) == 80, "oisp_file_io.read_bytes");
 _Static_assert(__builtin_offsetof(struct oisp_file_io, write_bytes) == 88, "oisp_file_io.write_bytes");
 _Static_assert(__builtin_offsetof(struct oisp_file_io, read_offset) == 96, "oisp_file_io.read_offset");
 _Static_assert(__builtin_offsetof(struct oisp_file_io, write_offset) == 104, "oisp_file_io.write_offset");
-_Static_assert(__builtin_offsetof(struct oisp_file_io, fd) == 112, "oisp_file_io.fd");
-_Static_assert(__builtin_offsetof(struct oisp_file_io, flags) == 116, "oisp_file_io.flags");
-_Static_assert(__builtin_offsetof(struct oisp_file_io, mode) == 120, "oisp_file_io.mode");
-_Static_assert(__builtin_offsetof(struct oisp_file_io, path_len) == 124, "oisp_file_io.path_len");
-_Static_assert(__builtin_offsetof(struct oisp_file_io, path) == 128, "oisp_file_io.path");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, read_end) == 112, "oisp_file_io.read_end");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, write_end) == 120, "oisp_file_io.write_end");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, read_calls) == 128, "oisp_file_io.read_calls");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, write_calls) == 132, "oisp_file_io.write_calls");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, fd) == 136, "oisp_file_io.fd");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, open_flags) == 140, "oisp_file_io.open_flags");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, flags) == 144, "oisp_file_io.flags");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, mode) == 148, "oisp_file_io.mode");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, owner_uid) == 152, "oisp_file_io.owner_uid");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, owner_gid) == 156, "oisp_file_io.owner_gid");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, reserved) == 160, "oisp_file_io.reserved");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, path_len) == 164, "oisp_file_io.path_len");
+_Static_assert(__builtin_offsetof(struct oisp_file_io, path) == 168, "oisp_file_io.path");
 
-/* kind file.name. A folder is components from leaf to root (of the current directory, or of the one that the call was given); a name is as the program gave it, relative to its folder unless it begins with a slash. */
+/* kind file.name. text holds one after the other: folder, name, and for two names folder2 and name2. A folder is components from leaf to root (of the root, the current directory or the one the call was given, whatever the name is relative to); a name is as the program gave it. */
 struct oisp_file_name {
 	struct oisp_rec_header header;
 	__oisp_u32 op; /* enum file_op */
 	__oisp_u32 flags; /* enum file_flag */
 	__oisp_u32 folder_len;
-	__oisp_u32 folder2_len;
 	__oisp_u32 name_len; /* Without a NUL. */
-	__oisp_u32 name2_len; /* 0 where there is one name only. */
-	char folder[1024];
-	char folder2[1024];
-	char name[1024];
-	char name2[1024];
+	__oisp_u32 folder2_len;
+	__oisp_u32 name2_len;
+	__oisp_u32 reserved; /* 0 */
+	__oisp_u32 text_len; /* Bytes used of text. */
+	char text[4096];
 };
-_Static_assert(sizeof(struct oisp_file_name) == 4176, "oisp_file_name size");
+_Static_assert(sizeof(struct oisp_file_name) == 4184, "oisp_file_name size");
 _Static_assert(__builtin_offsetof(struct oisp_file_name, header) == 0, "oisp_file_name.header");
 _Static_assert(__builtin_offsetof(struct oisp_file_name, op) == 56, "oisp_file_name.op");
 _Static_assert(__builtin_offsetof(struct oisp_file_name, flags) == 60, "oisp_file_name.flags");
 _Static_assert(__builtin_offsetof(struct oisp_file_name, folder_len) == 64, "oisp_file_name.folder_len");
-_Static_assert(__builtin_offsetof(struct oisp_file_name, folder2_len) == 68, "oisp_file_name.folder2_len");
-_Static_assert(__builtin_offsetof(struct oisp_file_name, name_len) == 72, "oisp_file_name.name_len");
+_Static_assert(__builtin_offsetof(struct oisp_file_name, name_len) == 68, "oisp_file_name.name_len");
+_Static_assert(__builtin_offsetof(struct oisp_file_name, folder2_len) == 72, "oisp_file_name.folder2_len");
 _Static_assert(__builtin_offsetof(struct oisp_file_name, name2_len) == 76, "oisp_file_name.name2_len");
-_Static_assert(__builtin_offsetof(struct oisp_file_name, folder) == 80, "oisp_file_name.folder");
-_Static_assert(__builtin_offsetof(struct oisp_file_name, folder2) == 1104, "oisp_file_name.folder2");
-_Static_assert(__builtin_offsetof(struct oisp_file_name, name) == 2128, "oisp_file_name.name");
-_Static_assert(__builtin_offsetof(struct oisp_file_name, name2) == 3152, "oisp_file_name.name2");
+_Static_assert(__builtin_offsetof(struct oisp_file_name, reserved) == 80, "oisp_file_name.reserved");
+_Static_assert(__builtin_offsetof(struct oisp_file_name, text_len) == 84, "oisp_file_name.text_len");
+_Static_assert(__builtin_offsetof(struct oisp_file_name, text) == 88, "oisp_file_name.text");
 
 /* kind sys.map. */
 struct oisp_sys_map {

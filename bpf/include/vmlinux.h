@@ -108,8 +108,18 @@ struct super_block {
 	u32 s_dev;
 };
 
+typedef struct {
+	u32 val;
+} kuid_t;
+
+typedef struct {
+	u32 val;
+} kgid_t;
+
 struct inode {
 	u16 i_mode;
+	kuid_t i_uid;
+	kgid_t i_gid;
 	long long i_size;
 	struct super_block *i_sb;
 	unsigned long i_ino;
@@ -176,10 +186,6 @@ struct socket {
 	struct sock *sk;
 };
 
-typedef struct {
-	u32 val;
-} kuid_t;
-
 struct cred {
 	kuid_t uid;
 };
@@ -196,13 +202,22 @@ struct pid_namespace {
 	struct ns_common ns;
 };
 
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+
 struct net {
 	struct ns_common ns;
 };
 
 struct nsproxy {
 	struct mnt_namespace *mnt_ns;
-	struct pid_namespace *pid_ns_for_children;
 	struct net *net_ns;
 };
 
@@ -212,6 +227,7 @@ struct linux_binprm {
 };
 
 struct fs_struct {
+	struct path root;
 	struct path pwd;
 };
 
@@ -270,6 +286,7 @@ struct task_struct {
 	u64 start_boottime;
 	const struct cred *cred;
 	char comm[16];
+	struct pid *thread_pid;
 	struct fs_struct *fs;
 	struct files_struct *files;
 	struct nsproxy *nsproxy;

@@ -6,5 +6,7 @@
 static __always_inline void ledger_add(u32 bucket, u64 bytes)
 {
 	__sync_fetch_and_add(&control.ledger[bucket].records, 1);
-	__sync_fetch_and_add(&control.ledger[bucket].bytes, bytes);
+	/* Adding a constant 0 would be compiled to an atomic "or", which kernels before 5.12 refuse. */
+	if (!__builtin_constant_p(bytes) || bytes)
+		__sync_fetch_and_add(&control.ledger[bucket].bytes, bytes);
 }

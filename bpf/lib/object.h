@@ -17,7 +17,6 @@ KEEP_LAYOUT(tls_close);
 KEEP_LAYOUT(sys_exec);
 KEEP_LAYOUT(sys_exit);
 KEEP_LAYOUT(sys_fork);
-KEEP_LAYOUT(file_open);
 KEEP_LAYOUT(file_io);
 KEEP_LAYOUT(file_name);
 KEEP_LAYOUT(sys_map);

@@ -39,8 +39,15 @@ static __always_inline bool put_component(const struct path_area *area, const vo
 	return true;
 }
 
+/* The entries of a walked path that are nearest to the root, 0 where it has no so many. */
+struct path_top {
+	struct dentry *first; /* /first/second/third/... */
+	struct dentry *second;
+	struct dentry *third;
+};
+
 /* False when the root was not reached. */
-static __always_inline bool put_file_path(const struct path_area *area, const struct path *path)
+static __always_inline bool put_path_and_top(const struct path_area *area, const struct path *path, struct path_top *top)
 {
 	struct dentry *dentry = BPF_CORE_READ(path, dentry);
 	struct vfsmount *vfsmnt = BPF_CORE_READ(path, mnt);
@@ -62,6 +69,9 @@ static __always_inline bool put_file_path(const struct path_area *area, const st
 		}
 		if (!put_component(area, BPF_CORE_READ(dentry, d_name.name)))
 			return false;
+		top->third = top->second;
+		top->second = top->first;
+		top->first = dentry;
 		parent = BPF_CORE_READ(dentry, d_parent);
 		/* A file without a directory (memfd) is its own parent. */
 		if (parent == dentry)
@@ -69,6 +79,13 @@ static __always_inline bool put_file_path(const struct path_area *area, const st
 		dentry = parent;
 	}
 	return false;
+}
+
+static __always_inline bool put_file_path(const struct path_area *area, const struct path *path)
+{
+	struct path_top top = {};
+
+	return put_path_and_top(area, path, &top);
 }
 
 /* Path of a cgroup in the unified hierarchy; the root itself has no component. False when the root was not reached. */

@@ -47,10 +47,16 @@ static __always_inline void put_paths(struct oisp_sys_exec *rec, struct task_str
 static __always_inline void put_namespaces(struct oisp_sys_exec *rec, struct task_struct *task)
 {
 	struct nsproxy *spaces = BPF_CORE_READ(task, nsproxy);
+	struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	u32 level = BPF_CORE_READ(pid, level);
+	/* The deepest namespace that the process has a number in is its own. */
+	struct upid *own = (void *)pid + bpf_core_field_offset(struct pid, numbers) + level * bpf_core_type_size(struct upid);
 
-	rec->pid_ns = BPF_CORE_READ(spaces, pid_ns_for_children, ns.inum);
+	rec->pid_ns = BPF_CORE_READ(own, ns, ns.inum);
+	rec->pid_in_ns = BPF_CORE_READ(own, nr);
 	rec->mnt_ns = BPF_CORE_READ(spaces, mnt_ns, ns.inum);
 	rec->net_ns = BPF_CORE_READ(spaces, net_ns, ns.inum);
+	rec->reserved = 0;
 }
 
 /* The kernel gives a script an interpreter of its own name; a binary has its own name there. */
@@ -77,8 +83,8 @@ SEC("tp_btf/sched_process_exec") int process_exec(u64 *ctx)
 	struct oisp_sys_exec *rec;
 
 	calls_forget();
-	/* Descriptors that were to close at an exec are closed by now. */
-	files_end(current_tgid(), 0, OISP_FILE_FDS, true);
+	/* Before the record that gives this process its new program. */
+	files_executed(current_tgid());
 	scope_by_rules(task);
 	if (scope_of(current_tgid()) != SCOPE_IN)
 		return 0;

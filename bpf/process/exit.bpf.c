@@ -72,9 +72,7 @@ SEC("tp_btf/sched_process_exit") int process_exit(u64 *ctx)
 		return 0;
 	if (ended_before(task, tgid))
 		return 0;
-	/* What it still had open comes before its end. */
-	files_end(tgid, 0, OISP_FILE_FDS, false);
-	files_forget(tgid);
+	files_exited(tgid);
 	if (scope_of(tgid) == SCOPE_IN)
 		put_exit(task);
 	scope_forget(tgid);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
-/* Tells of each executable file that a process maps, at most once a second, so that a library loaded later is examined too; it knows no names. */
+/* Tells of each executable file that a process maps, at most once a second, and notes files that are mapped to be written; it knows no names. */
 #include "base.h"
+#include "gates.h"
 #include "ledger.h"
 #include "open_file.h"
 #include "open_files.h"
@@ -9,7 +10,9 @@
 #include "syscall.h"
 #include "task.h"
 
+#define PROT_WRITE 2
 #define PROT_EXEC 4
+#define MAP_SHARED 1
 #define MAP_ANONYMOUS 0x20
 /*
  * A process may be gone before its mappings can be looked at, and then the file was told of in vain: the next one tells of it again. The
@@ -30,6 +33,24 @@ struct {
 	__type(value, u64); /* When it was told of last. */
 } mapped SEC(".maps");
 
+/* What is written through memory makes no call: the file says that there may be more than it tells. */
+static __always_inline void mapped_writable(u32 fd)
+{
+	struct file *file = file_of_fd(fd);
+	struct open_file *open;
+	int followed;
+
+	if (!file || file_kind_of(file) != OISP_FILE_KIND_REGULAR || !files_in_scope(current_tgid()))
+		return;
+	open = file_current(fd, file, &followed);
+	if (followed == FILE_FULL)
+		ledger_add(OISP_LEDGER_FILE_FULL, 0);
+	if (!open)
+		return;
+	open->rec.flags |= OISP_FILE_FLAG_MAPPED;
+	open->news = 1;
+}
+
 SEC("tp_btf/sys_exit") int sys_map(u64 *ctx)
 {
 	struct pt_regs *regs = sys_regs(ctx);
@@ -39,12 +60,18 @@ SEC("tp_btf/sys_exit") int sys_map(u64 *ctx)
 	struct oisp_sys_map *rec;
 	u64 *told, now;
 
-	if (!(sys_arg2(regs) & PROT_EXEC) || (sys_arg3(regs) & MAP_ANONYMOUS) || (u64)sys_result(ctx) >= (u64)-4095)
+	if ((sys_arg3(regs) & MAP_ANONYMOUS) || (u64)sys_result(ctx) >= (u64)-4095)
 		return 0;
+	if (!(sys_arg2(regs) & PROT_EXEC)) {
+		if ((sys_arg2(regs) & PROT_WRITE) && (sys_arg3(regs) & MAP_SHARED) && gate_open(current_tgid(), OISP_GATE_FILES))
+			mapped_writable(sys_arg4(regs));
+		return 0;
+	}
 	file = file_of_fd(sys_arg4(regs));
 	if (!file || file_kind_of(file) != OISP_FILE_KIND_REGULAR)
 		return 0;
-	file_is_code(sys_arg4(regs), file);
+	if (gate_open(current_tgid(), OISP_GATE_FILES))
+		file_is_code(file);
 	inode = BPF_CORE_READ(file, f_inode);
 	key.dev = device_of(inode);
 	key.inode = BPF_CORE_READ(inode, i_ino);

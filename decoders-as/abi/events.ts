@@ -14,15 +14,15 @@ export namespace EventType {
   export const PROCESS_EXIT: string = 'process.exit';
   /** A process made another one. */
   export const PROCESS_FORK: string = 'process.fork';
-  /** A process of an agent opened a file to write it, or made it. */
+  /** A process opened a file; by default only when it made or cut the file, or may write to it. */
   export const FILE_OPEN: string = 'file.open';
-  /** A process of an agent read from a file: the sum of one open file. */
+  /** A process read from a file: the sum of one open file. */
   export const FILE_READ: string = 'file.read';
-  /** A process of an agent wrote to a file, made it or cut it: the sum of one open file. */
+  /** A process wrote to a file, made it or cut it: the sum of one open file. */
   export const FILE_WRITE: string = 'file.write';
-  /** A process of an agent removed a name. */
+  /** A process removed a name. */
   export const FILE_DELETE: string = 'file.delete';
-  /** A process of an agent changed a name. */
+  /** A process changed a name. */
   export const FILE_RENAME: string = 'file.rename';
 }
 

@@ -13,8 +13,12 @@ export const PATH_AREA: u32 = 1024;
 export const CGROUP_AREA: u32 = 512;
 /** Bytes kept of the argument vector. */
 export const ARGS_AREA: u32 = 4096;
-/** Descriptors of a process whose files are followed: 0 to one less. */
+/** Open files that are followed at once, of all processes. */
+export const FILE_TABLE: u32 = 4096;
+/** Descriptors of a process that are followed: 0 to one less. */
 export const FILE_FDS: u32 = 1024;
+/** Bytes kept of the folders and names of one call: a quarter for each. */
+export const FILE_NAME_AREA: u32 = 4096;
 /** A file that stays open is told of anew after this long, s. */
 export const FILE_INTERIM_S: u32 = 30;
 /** Bytes kept of the name of a script. */
@@ -46,7 +50,7 @@ export namespace Kind {
   export const SOCK_DATA: u32 = 6;
   /** A socket whose plaintext was captured is closed; laid out like tls.close. */
   export const SOCK_CLOSE: u32 = 7;
-  /** A regular file was opened for writing, or made. */
+  /** A regular file was opened; laid out like file.io. */
   export const FILE_OPEN: u32 = 8;
   /** What a process read from and wrote to one open file, summed up. */
   export const FILE_IO: u32 = 9;
@@ -136,13 +140,15 @@ export namespace FileOp {
   export const RMDIR: u32 = 2;
   /** rename, renameat, renameat2. */
   export const RENAME: u32 = 3;
+  /** renameat2 with RENAME_NOREPLACE: nothing was there before. */
+  export const MOVE: u32 = 4;
   /** renameat2 with RENAME_EXCHANGE. */
-  export const EXCHANGE: u32 = 4;
+  export const EXCHANGE: u32 = 5;
   /** truncate; ftruncate counts to the open file. */
-  export const TRUNCATE: u32 = 5;
+  export const TRUNCATE: u32 = 6;
 }
 
-/** Bits of file_open.flags, file_io.flags and file_name.flags. */
+/** Bits of file_io.flags and file_name.flags. */
 export namespace FileFlag {
   /** The path (of a name: its folder) holds only the last components. */
   export const PATH_CUT: u32 = 1;
@@ -150,16 +156,34 @@ export namespace FileFlag {
   export const PATH2_CUT: u32 = 2;
   /** A name as the program gave it was longer than its area, or could not be read. */
   export const NAME_CUT: u32 = 4;
-  /** This open made the file. */
+  /** The open made the file. */
   export const CREATED: u32 = 8;
-  /** The file was cut when it was opened, or later through this descriptor. */
+  /** The file was cut when it was opened, or later through this open file. */
   export const TRUNCATED: u32 = 16;
   /** The file is still open: more may follow. */
   export const INTERIM: u32 = 32;
-  /** The file was mapped as code: what was read of it was read to load it. */
-  export const CODE: u32 = 64;
-  /** The open was not seen: the descriptor was inherited, received, or is older than the sensor. */
-  export const JOINED: u32 = 128;
+  /** The file was mapped shared and writable: what is written through memory is not counted. */
+  export const MAPPED: u32 = 64;
+}
+
+/** Which reads of files are told. */
+export namespace FileReads {
+  /** None. */
+  export const NONE: u32 = 0;
+  /** Those of files that programs read for what is in them: not code that is loaded, and nothing below the folders of the system. */
+  export const USER: u32 = 1;
+  /** All. */
+  export const ALL: u32 = 2;
+}
+
+/** Which openings of files are told by an event of their own. */
+export namespace FileOpens {
+  /** None. */
+  export const NONE: u32 = 0;
+  /** Those that make or cut the file, or are for writing. */
+  export const CHANGES: u32 = 1;
+  /** All. */
+  export const ALL: u32 = 2;
 }
 
 /** How an HTTP message ended (http.end). */
@@ -278,7 +302,7 @@ export namespace Ledger {
   export const FOREIGN_ABI: u32 = 14;
   /** Calls on connections that carry no AI traffic, as the host has said or their first bytes show, and their bytes. */
   export const SKIPPED: u32 = 15;
-  /** Calls on files that could not be followed: the map was full, or the descriptor too high. */
+  /** Files that could not be followed because a table was full or the descriptor too high, and the bytes moved. */
   export const FILE_FULL: u32 = 16;
   /** Times that bytes went through a captured socket by no call that is looked at (sendfile, splice, io_uring), and those bytes. */
   export const PASSED_BY: u32 = 17;
@@ -290,6 +314,16 @@ export namespace Ledger {
   export const SOCK_OTHER: u32 = 20;
   /** Processes whose cgroup has more levels than are compared with the rules of scope. */
   export const CGROUP_DEEP: u32 = 21;
+  /** Calls of processes in file scope that moved bytes from or to regular files, and the bytes: file_told + file_skipped + file_full + file_ring_full, once nothing is left to tell. */
+  export const FILE_MOVED: u32 = 22;
+  /** File records put into the ring, and the moved bytes that they tell. */
+  export const FILE_TOLD: u32 = 23;
+  /** Reads that are not told because they load code or are of the system's files. */
+  export const FILE_SKIPPED: u32 = 24;
+  /** File records lost because the ring buffer was full, and the moved bytes that they would have told. */
+  export const FILE_RING_FULL: u32 = 25;
+  /** Names and positions that could not be read from the memory of the program. */
+  export const FILE_FAULT: u32 = 26;
 }
 
 /** Where a record was taken: the probed function or tracepoint. */
@@ -489,7 +523,7 @@ export namespace TlsClose {
 
 /** kind sys.exec. Paths are components from leaf to root, each ended by a NUL, joined by the decoder. */
 export namespace SysExec {
-  export const SIZE: u32 = 7536;
+  export const SIZE: u32 = 7544;
   export function header(at: usize): usize {
     return at + 0;
   }
@@ -535,35 +569,43 @@ export namespace SysExec {
   export function net_ns(at: usize): u32 {
     return load<u32>(at, 100);
   }
+  /** Process id in its own pid namespace. */
+  export function pid_in_ns(at: usize): u32 {
+    return load<u32>(at, 104);
+  }
+  /** 0 */
+  export function reserved(at: usize): u32 {
+    return load<u32>(at, 108);
+  }
   /** Bytes used of script; 0: the program is no script. */
   export function script_len(at: usize): u32 {
-    return load<u32>(at, 104);
+    return load<u32>(at, 112);
   }
   /** Bytes used of interp. */
   export function interp_len(at: usize): u32 {
-    return load<u32>(at, 108);
+    return load<u32>(at, 116);
   }
   export function exe(at: usize): usize {
-    return at + 112;
+    return at + 120;
   }
   export function cwd(at: usize): usize {
-    return at + 1136;
+    return at + 1144;
   }
   /** Path in the unified hierarchy. */
   export function cgroup(at: usize): usize {
-    return at + 2160;
+    return at + 2168;
   }
   /** Name of the script as execve was given it. */
   export function script(at: usize): usize {
-    return at + 2672;
+    return at + 2680;
   }
   /** Name of the interpreter, as the script's first line gives it. */
   export function interp(at: usize): usize {
-    return at + 3184;
+    return at + 3192;
   }
   /** NUL separated, as in the process's memory. */
   export function args(at: usize): usize {
-    return at + 3440;
+    return at + 3448;
   }
 }
 
@@ -612,61 +654,20 @@ export namespace SysFork {
   }
 }
 
-/** kind file.open. The path is components from leaf to root, each ended by a NUL. */
-export namespace FileOpen {
-  export const SIZE: u32 = 1120;
-  export function header(at: usize): usize {
-    return at + 0;
-  }
-  export function inode(at: usize): u64 {
-    return load<u64>(at, 56);
-  }
-  /** Of the file, after it was opened. */
-  export function size(at: usize): u64 {
-    return load<u64>(at, 64);
-  }
-  export function fd(at: usize): u32 {
-    return load<u32>(at, 72);
-  }
-  /** As open(2) was given them. */
-  export function open_flags(at: usize): u32 {
-    return load<u32>(at, 76);
-  }
-  /** st_mode of the file. */
-  export function mode(at: usize): u32 {
-    return load<u32>(at, 80);
-  }
-  /** enum file_flag */
-  export function flags(at: usize): u32 {
-    return load<u32>(at, 84);
-  }
-  /** Bytes used of path. */
-  export function path_len(at: usize): u32 {
-    return load<u32>(at, 88);
-  }
-  /** 0 */
-  export function reserved(at: usize): u32 {
-    return load<u32>(at, 92);
-  }
-  export function path(at: usize): usize {
-    return at + 96;
-  }
-}
-
-/** kind file.io; the header tells who moved the last bytes, and when this was summed up. */
+/** kinds file.open (no bytes) and file.io: what a process read from and wrote to one open file. The header tells who began it and when it was summed up. The path is components from leaf to root, each ended by a NUL. */
 export namespace FileIo {
-  export const SIZE: u32 = 1152;
+  export const SIZE: u32 = 1192;
   export function header(at: usize): usize {
     return at + 0;
   }
-  /** When the file was opened, or first seen. */
-  export function opened_ns(at: usize): u64 {
+  /** When the file was opened, or the first of these bytes were moved. */
+  export function since_ns(at: usize): u64 {
     return load<u64>(at, 56);
   }
   export function inode(at: usize): u64 {
     return load<u64>(at, 64);
   }
-  /** Of the file, at the last bytes. */
+  /** Of the file, after the last bytes. */
   export function size(at: usize): u64 {
     return load<u64>(at, 72);
   }
@@ -684,29 +685,58 @@ export namespace FileIo {
   export function write_offset(at: usize): u64 {
     return load<u64>(at, 104);
   }
+  /** Position after the last byte read, the highest. */
+  export function read_end(at: usize): u64 {
+    return load<u64>(at, 112);
+  }
+  /** Position after the last byte written, the highest. */
+  export function write_end(at: usize): u64 {
+    return load<u64>(at, 120);
+  }
+  export function read_calls(at: usize): u32 {
+    return load<u32>(at, 128);
+  }
+  export function write_calls(at: usize): u32 {
+    return load<u32>(at, 132);
+  }
+  /** Descriptor that it was opened as or first seen by. */
   export function fd(at: usize): u32 {
-    return load<u32>(at, 112);
+    return load<u32>(at, 136);
+  }
+  /** As open(2) was given them; without those that matter to the opening only when that was not seen. */
+  export function open_flags(at: usize): u32 {
+    return load<u32>(at, 140);
   }
   /** enum file_flag */
   export function flags(at: usize): u32 {
-    return load<u32>(at, 116);
+    return load<u32>(at, 144);
   }
   /** st_mode of the file. */
   export function mode(at: usize): u32 {
-    return load<u32>(at, 120);
+    return load<u32>(at, 148);
+  }
+  export function owner_uid(at: usize): u32 {
+    return load<u32>(at, 152);
+  }
+  export function owner_gid(at: usize): u32 {
+    return load<u32>(at, 156);
+  }
+  /** 0 */
+  export function reserved(at: usize): u32 {
+    return load<u32>(at, 160);
   }
   /** Bytes used of path. */
   export function path_len(at: usize): u32 {
-    return load<u32>(at, 124);
+    return load<u32>(at, 164);
   }
   export function path(at: usize): usize {
-    return at + 128;
+    return at + 168;
   }
 }
 
-/** kind file.name. A folder is components from leaf to root (of the current directory, or of the one that the call was given); a name is as the program gave it, relative to its folder unless it begins with a slash. */
+/** kind file.name. text holds one after the other: folder, name, and for two names folder2 and name2. A folder is components from leaf to root (of the root, the current directory or the one the call was given, whatever the name is relative to); a name is as the program gave it. */
 export namespace FileName {
-  export const SIZE: u32 = 4176;
+  export const SIZE: u32 = 4184;
   export function header(at: usize): usize {
     return at + 0;
   }
@@ -721,28 +751,26 @@ export namespace FileName {
   export function folder_len(at: usize): u32 {
     return load<u32>(at, 64);
   }
-  export function folder2_len(at: usize): u32 {
-    return load<u32>(at, 68);
-  }
   /** Without a NUL. */
   export function name_len(at: usize): u32 {
+    return load<u32>(at, 68);
+  }
+  export function folder2_len(at: usize): u32 {
     return load<u32>(at, 72);
   }
-  /** 0 where there is one name only. */
   export function name2_len(at: usize): u32 {
     return load<u32>(at, 76);
   }
-  export function folder(at: usize): usize {
-    return at + 80;
+  /** 0 */
+  export function reserved(at: usize): u32 {
+    return load<u32>(at, 80);
   }
-  export function folder2(at: usize): usize {
-    return at + 1104;
+  /** Bytes used of text. */
+  export function text_len(at: usize): u32 {
+    return load<u32>(at, 84);
   }
-  export function name(at: usize): usize {
-    return at + 2128;
-  }
-  export function name2(at: usize): usize {
-    return at + 3152;
+  export function text(at: usize): usize {
+    return at + 88;
   }
 }
 

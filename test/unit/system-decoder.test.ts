@@ -74,6 +74,7 @@ function exec({ exe = [], cwd = [], cgroup = [], args = '', argsTotal = args.len
     [11, SysExecOffset.pid_ns],
     [12, SysExecOffset.mnt_ns],
     [13, SysExecOffset.net_ns],
+    [14, SysExecOffset.pid_in_ns],
   ] as const)
     record.writeUInt32LE(number, at);
   record.write(args, SysExecOffset.args, 'latin1');
@@ -97,7 +98,7 @@ describe('sys.exec', () => {
   it('joins paths from leaf to root and splits the arguments', () => {
     const { events, starts } = decode(exec({ exe: ['usr', 'bin', 'bash'], cwd: ['home', 'me'], cgroup: ['user.slice'], args: 'bash\0-c\0echo x\0\0' }));
     assert.deepEqual({ ...events[0]?.data }, { exe: '/usr/bin/bash', args: ['bash', '-c', 'echo x', ''], cwd: '/home/me', is_shell: true, is_script: false });
-    assert.deepEqual(events[0]?.meta.ext, { namespaces: { pid: 11, mnt: 12, net: 13 } });
+    assert.deepEqual(events[0]?.meta.ext, { namespaces: { pid: 11, mnt: 12, net: 13 }, pid_in_namespace: 14 });
     assert.equal(events[0]?.type, 'process.exec');
     assert.equal(events[0]?.origin.length, SysExecOffset.exe);
     const [start] = starts;
@@ -111,12 +112,40 @@ describe('sys.exec', () => {
     assert.deepEqual([events[0]?.data['is_script'], events[0]?.data['interpreter'], events[0]?.data['script_path']], [true, '/bin/sh', '/home/x.sh']);
     assert.equal(events[0]?.data['cwd'], '/home/me');
   });
+  it('finds the script in the arguments of an interpreter', () => {
+    for (const [program, args, script] of [
+      ['dash', 'sh\0x.sh\0-c\0', '/home/me/x.sh'],
+      ['bash', 'bash\0-eu\0-o\0pipefail\0/x.sh\0', '/x.sh'],
+      ['bash', 'bash\0--rcfile\0/rc\0--\0-x.sh\0', '/home/me/-x.sh'],
+      ['bash', 'bash\0-euc\0echo\0', undefined],
+      ['sh', 'sh\0-s\0arg\0', undefined],
+      ['sh', '-sh\0', undefined],
+      ['python3.13', 'python3\0-W\0error\0-u\0../main.py\0--x\0', '/home/main.py'],
+      ['python3', 'python3\0-Wignore\0main.py\0', '/home/me/main.py'],
+      ['python3', 'python3\0-m\0http.server\0', undefined],
+      ['python3', 'python3\0-\0x\0', undefined],
+      ['node', 'node\0--import\0./hook.mjs\0--enable-source-maps\0dist/cli.js\0chat\0', '/home/me/dist/cli.js'],
+      ['node', 'node\0-r\0a\0b.js', '/home/me/b.js'],
+      ['node', 'node\0-e\0 1\0', undefined],
+      ['nodejs', 'node\0--test\0a.js\0', undefined],
+      ['perl', 'perl\0-I\0lib\0-w\0a.pl\0', '/home/me/a.pl'],
+      ['ruby', 'ruby\0-e\0puts\0', undefined],
+      ['cat', 'cat\0x.sh\0', undefined],
+      ['node', '', undefined],
+    ] as const) {
+      const data = decode(exec({ exe: ['usr', 'bin', program], cwd: ['home', 'me'], args })).events[0]?.data;
+      assert.equal(data?.['script_path'], script, args);
+      assert.equal(data?.['is_script'], script !== undefined, args);
+      assert.equal(data?.['interpreter'], script === undefined ? undefined : `/usr/bin/${program}`, args);
+    }
+  });
   it('says what was cut', () => {
     const { events } = decode(exec({ exe: ['x'], args: 'a\0bc', argsTotal: 5000, flags: PathFlag.args_cut | PathFlag.cwd_cut, cwd: ['deep', 'er'] }));
     assert.deepEqual(events[0]?.data['args'], ['a', 'bc']);
     assert.equal(events[0]?.data['cwd'], '.../deep/er');
     assert.equal(events[0]?.meta.completeness, 'partial');
     assert.equal(events[0]?.meta.missing_bytes, 4996);
+    assert.ok(events[0]?.meta.ext?.['namespaces'], 'and what is there all the same');
   });
   it('names a program whose path could not be read by its thread', () => {
     const { events, starts } = decode(exec({ flags: 0 }));

@@ -2,8 +2,8 @@
 import { eventsOut } from '../../abi/module';
 import { Kind, RecHeader } from '../../abi/records';
 
-/** @param record begins with rec_header; @param originSize bytes of its fixed part. */
-export function eventHead(record: usize, type: string, originSize: u32): void {
+/** @param record begins with rec_header; @param originSize bytes of its fixed part; @param index tells events of one type of one record apart. */
+export function eventHead(record: usize, type: string, originSize: u32, index: u32 = 0): void {
   eventsOut.array(9);
   eventsOut.uint(Kind.EVENT);
   eventsOut.text(type);
@@ -11,12 +11,11 @@ export function eventHead(record: usize, type: string, originSize: u32): void {
   eventsOut.bin(record, originSize);
   eventsOut.nil();
   eventsOut.nil();
-  eventsOut.uint(0);
+  eventsOut.uint(index);
 }
 
-/** meta of an event of which one named part is cut. */
-export function metaMissing(what: string, bytes: u32): void {
-  eventsOut.map(bytes ? 3 : 2);
+/** Keys of meta for an event of which one named part is cut: three of them, two when it is not known how much. */
+export function missingOut(what: string, bytes: u32): void {
   eventsOut.text('completeness');
   eventsOut.text('partial');
   eventsOut.text('missing');

@@ -1,8 +1,8 @@
 // File records: opens, sums of what was read and written, and names that were removed or changed, as file events; it keeps no state.
 import { EventType } from '../../abi/events';
 import { eventsOut } from '../../abi/module';
-import { FileFlag, FileIo, FileName, FileOp, FileOpen } from '../../abi/records';
-import { eventHead, metaMissing } from './event';
+import { FileFlag, FileIo, FileName, FileOp, RecHeader } from '../../abi/records';
+import { eventHead, missingOut } from './event';
 import { PathText, pathOf, resolveName } from './text';
 
 // open(2); the numbers are those of x86 and ARM alike.
@@ -15,27 +15,28 @@ const O_TRUNC: u32 = 0o1000;
 const O_APPEND: u32 = 0o2000;
 const PERMISSIONS: u32 = 0o7777;
 
-/** Reads that are told of no one: loading code, and what every program reads of the system to start. */
-export let quietReads: u64 = 0;
-
-/** Takes back what a record counted that is given again. */
-export function setQuietReads(count: u64): void {
-  quietReads = count;
-}
+/** Bytes of a record before its last area. */
+const ORIGIN: u32 = <u32>FileIo.path(0);
+const NAME_ORIGIN: u32 = <u32>FileName.text(0);
+/** What makes a write of an open file that nothing was written to. */
+const CHANGES: u32 = FileFlag.CREATED | FileFlag.TRUNCATED | FileFlag.MAPPED;
 
 export function onFileOpen(record: usize): void {
-  const path = pathOf(FileOpen.path(record), FileOpen.path_len(record), FileOpen.flags(record) & FileFlag.PATH_CUT);
-  const given = FileOpen.open_flags(record);
-  eventHead(record, EventType.FILE_OPEN, <u32>FileOpen.path(0));
+  const path = pathOfIo(record);
+  eventHead(record, EventType.FILE_OPEN, ORIGIN);
   eventsOut.map(4);
   eventsOut.text('path');
   path.out();
   eventsOut.text('flags');
-  flagsOut(given);
+  flagsOut(FileIo.open_flags(record));
   eventsOut.text('fd');
-  eventsOut.uint(FileOpen.fd(record));
-  fileOut(path, FileOpen.size(record), FileOpen.inode(record), FileOpen.mode(record));
-  metaOut(FileOpen.flags(record));
+  eventsOut.uint(FileIo.fd(record));
+  fileOut(record, path);
+  metaOut(FileIo.flags(record));
+}
+
+function pathOfIo(record: usize): PathText {
+  return pathOf(FileIo.path(record), FileIo.path_len(record), FileIo.flags(record) & FileFlag.PATH_CUT);
 }
 
 function flagsOut(given: u32): void {
@@ -57,111 +58,138 @@ function flag(name: string): u32 {
 }
 
 export function onFileIo(record: usize): void {
-  const flags = FileIo.flags(record);
-  const path = pathOf(FileIo.path(record), FileIo.path_len(record), flags & FileFlag.PATH_CUT);
-  const read = FileIo.read_bytes(record);
-  const written = FileIo.write_bytes(record);
-  if (read) {
-    if (flags & FileFlag.CODE || (!written && path.isSystem())) quietReads++;
-    else readOut(record, path, read);
-  }
-  if (written || flags & (FileFlag.CREATED | FileFlag.TRUNCATED)) writeOut(record, path, written);
+  const path = pathOfIo(record);
+  if (FileIo.read_bytes(record)) readOut(record, path);
+  if (FileIo.write_bytes(record) || FileIo.flags(record) & CHANGES) writeOut(record, path);
 }
 
-function readOut(record: usize, path: PathText, bytes: u64): void {
-  eventHead(record, EventType.FILE_READ, <u32>FileIo.path(0));
+function readOut(record: usize, path: PathText): void {
+  const bytes = FileIo.read_bytes(record);
+  const offset = FileIo.read_offset(record);
+  eventHead(record, EventType.FILE_READ, ORIGIN);
   eventsOut.map(5);
   eventsOut.text('path');
   path.out();
   eventsOut.text('bytes_read');
   eventsOut.uint(bytes);
   eventsOut.text('offset');
-  eventsOut.uint(FileIo.read_offset(record));
+  eventsOut.uint(offset);
   eventsOut.text('complete');
-  eventsOut.boolean(FileIo.read_offset(record) == 0 && bytes >= FileIo.size(record));
-  fileOut(path, FileIo.size(record), FileIo.inode(record), FileIo.mode(record));
-  metaOut(FileIo.flags(record));
+  eventsOut.boolean(offset == 0 && bytes >= FileIo.size(record));
+  fileOut(record, path);
+  ioMetaOut(record, FileIo.read_calls(record), FileIo.read_end(record), false);
 }
 
-function writeOut(record: usize, path: PathText, bytes: u64): void {
+function writeOut(record: usize, path: PathText): void {
   const flags = FileIo.flags(record);
-  eventHead(record, EventType.FILE_WRITE, <u32>FileIo.path(0));
-  eventsOut.map(6);
+  const bytes = FileIo.write_bytes(record);
+  eventHead(record, EventType.FILE_WRITE, ORIGIN);
+  eventsOut.map(bytes ? 6 : 5);
   eventsOut.text('path');
   path.out();
   eventsOut.text('bytes_written');
   eventsOut.uint(bytes);
-  eventsOut.text('offset');
-  eventsOut.uint(FileIo.write_offset(record));
+  if (bytes) {
+    eventsOut.text('offset');
+    eventsOut.uint(FileIo.write_offset(record));
+  }
   eventsOut.text('created');
   eventsOut.boolean((flags & FileFlag.CREATED) != 0);
   eventsOut.text('truncated');
   eventsOut.boolean((flags & FileFlag.TRUNCATED) != 0);
-  fileOut(path, FileIo.size(record), FileIo.inode(record), FileIo.mode(record));
-  metaOut(flags);
+  fileOut(record, path);
+  ioMetaOut(record, FileIo.write_calls(record), FileIo.write_end(record), (flags & FileFlag.MAPPED) != 0);
 }
 
 export function onFileName(record: usize): void {
-  const flags = FileName.flags(record);
   const op = FileName.op(record);
-  const path = resolveName(
-    pathOf(FileName.folder(record), FileName.folder_len(record), flags & FileFlag.PATH_CUT),
-    FileName.name(record),
-    FileName.name_len(record),
-  );
-  if (op == FileOp.RENAME || op == FileOp.EXCHANGE) {
-    const path2 = resolveName(
-      pathOf(FileName.folder2(record), FileName.folder2_len(record), flags & FileFlag.PATH2_CUT),
-      FileName.name2(record),
-      FileName.name2_len(record),
-    );
-    renameOut(record, path, path2);
-    // Each of two names that change places is the new name of the other.
-    if (op == FileOp.EXCHANGE) renameOut(record, path2, path);
+  const at = FileName.text(record);
+  const path = nameAt(at, FileName.folder_len(record), FileName.name_len(record), FileName.flags(record) & FileFlag.PATH_CUT);
+  if (op != FileOp.RENAME && op != FileOp.MOVE && op != FileOp.EXCHANGE) {
+    if (op == FileOp.TRUNCATE) cutOut(record, path);
+    else deleteOut(record, path, op == FileOp.RMDIR);
     return;
   }
-  eventHead(record, op == FileOp.TRUNCATE ? EventType.FILE_WRITE : EventType.FILE_DELETE, <u32>FileName.folder(0));
-  eventsOut.map(op == FileOp.TRUNCATE ? 3 : 2);
-  eventsOut.text('path');
-  path.out();
-  if (op == FileOp.TRUNCATE) {
-    eventsOut.text('bytes_written');
-    eventsOut.uint(0);
-    eventsOut.text('truncated');
-    eventsOut.boolean(true);
-  } else {
-    eventsOut.text('file');
-    eventsOut.map(2);
-    eventsOut.text('name');
-    path.nameOut();
-    eventsOut.text('is_directory');
-    eventsOut.boolean(op == FileOp.RMDIR);
-  }
-  metaOut(flags);
+  const second = at + FileName.folder_len(record) + FileName.name_len(record);
+  const path2 = nameAt(second, FileName.folder2_len(record), FileName.name2_len(record), FileName.flags(record) & FileFlag.PATH2_CUT);
+  renameOut(record, path, path2, 0);
+  // Each of two names that change places is the new name of the other.
+  if (op == FileOp.EXCHANGE) renameOut(record, path2, path, 1);
 }
 
-function renameOut(record: usize, from: PathText, to: PathText): void {
-  eventHead(record, EventType.FILE_RENAME, <u32>FileName.folder(0));
+function nameAt(at: usize, folderLength: u32, nameLength: u32, cut: u32): PathText {
+  return resolveName(pathOf(at, folderLength, cut), at + folderLength, nameLength);
+}
+
+function cutOut(record: usize, path: PathText): void {
+  eventHead(record, EventType.FILE_WRITE, NAME_ORIGIN);
+  eventsOut.map(4);
+  eventsOut.text('path');
+  path.out();
+  eventsOut.text('bytes_written');
+  eventsOut.uint(0);
+  eventsOut.text('created');
+  eventsOut.boolean(false);
+  eventsOut.text('truncated');
+  eventsOut.boolean(true);
+  metaOut(FileName.flags(record));
+}
+
+function deleteOut(record: usize, path: PathText, directory: bool): void {
+  eventHead(record, EventType.FILE_DELETE, NAME_ORIGIN);
   eventsOut.map(2);
+  eventsOut.text('path');
+  path.out();
+  eventsOut.text('file');
+  eventsOut.map(3);
+  eventsOut.text('path');
+  path.out();
+  eventsOut.text('name');
+  path.nameOut();
+  eventsOut.text('is_directory');
+  eventsOut.boolean(directory);
+  metaOut(FileName.flags(record));
+}
+
+function renameOut(record: usize, from: PathText, to: PathText, index: u32): void {
+  // Whether a plain rename has replaced a file can no longer be seen when it returns.
+  const replacedNothing = FileName.op(record) != FileOp.RENAME;
+  eventHead(record, EventType.FILE_RENAME, NAME_ORIGIN, index);
+  eventsOut.map(replacedNothing ? 3 : 2);
   eventsOut.text('old_path');
   from.out();
   eventsOut.text('new_path');
   to.out();
+  if (replacedNothing) {
+    eventsOut.text('overwrote');
+    eventsOut.boolean(false);
+  }
   metaOut(FileName.flags(record));
 }
 
 /** The key `file` and its value. */
-function fileOut(path: PathText, size: u64, inode: u64, mode: u32): void {
+function fileOut(record: usize, path: PathText): void {
+  const extension = path.extension();
   eventsOut.text('file');
-  eventsOut.map(4);
+  eventsOut.map(extension ? 8 : 7);
+  eventsOut.text('path');
+  path.out();
   eventsOut.text('name');
   path.nameOut();
+  if (extension) {
+    eventsOut.text('extension');
+    eventsOut.str(path.at + path.length - extension, extension);
+  }
   eventsOut.text('size');
-  eventsOut.uint(size);
+  eventsOut.uint(FileIo.size(record));
   eventsOut.text('inode');
-  eventsOut.uint(inode);
+  eventsOut.uint(FileIo.inode(record));
   eventsOut.text('mode');
-  octalOut(mode & PERMISSIONS);
+  octalOut(FileIo.mode(record) & PERMISSIONS);
+  eventsOut.text('uid');
+  eventsOut.uint(FileIo.owner_uid(record));
+  eventsOut.text('gid');
+  eventsOut.uint(FileIo.owner_gid(record));
 }
 
 const octal: usize = heap.alloc(4);
@@ -171,18 +199,40 @@ function octalOut(mode: u32): void {
   eventsOut.str(octal, 4);
 }
 
-function metaOut(flags: u32): void {
-  if (flags & (FileFlag.PATH_CUT | FileFlag.PATH2_CUT | FileFlag.NAME_CUT)) {
-    metaMissing('path', 0);
-    return;
-  }
-  if (!(flags & FileFlag.INTERIM)) {
-    eventsOut.map(0);
-    return;
-  }
-  eventsOut.map(1);
+/** meta of what is told of an open file: how it came about under ext.file. */
+function ioMetaOut(record: usize, calls: u32, endOffset: u64, uncounted: bool): void {
+  const flags = FileIo.flags(record);
+  const cut = (flags & FileFlag.PATH_CUT) != 0;
+  eventsOut.map(1 + (cut ? 2 : 0) + (uncounted ? (cut ? 1 : 2) : 0));
+  if (cut) missingOut('path', 0);
+  if (uncounted) uncountedOut(!cut);
   eventsOut.text('ext');
   eventsOut.map(1);
+  eventsOut.text('file');
+  eventsOut.map(4);
+  eventsOut.text('calls');
+  eventsOut.uint(calls);
+  eventsOut.text('end_offset');
+  eventsOut.uint(calls ? endOffset : 0);
+  eventsOut.text('span_ms');
+  eventsOut.uint((RecHeader.ts_ns(record) - FileIo.since_ns(record)) / 1000000);
   eventsOut.text('still_open');
-  eventsOut.boolean(true);
+  eventsOut.boolean((flags & FileFlag.INTERIM) != 0);
+}
+
+/** Bytes that are written through memory make no call. */
+function uncountedOut(completenessToo: bool): void {
+  if (completenessToo) {
+    eventsOut.text('completeness');
+    eventsOut.text('partial');
+  }
+  eventsOut.text('limitations');
+  eventsOut.array(1);
+  eventsOut.text('writes_through_memory_not_counted');
+}
+
+function metaOut(flags: u32): void {
+  const cut = (flags & (FileFlag.PATH_CUT | FileFlag.PATH2_CUT | FileFlag.NAME_CUT)) != 0;
+  eventsOut.map(cut ? 2 : 0);
+  if (cut) missingOut('path', 0);
 }

@@ -2,11 +2,12 @@
 import { EventType, TerminationType } from '../../abi/events';
 import { defineModule, eventsOut, Status, setError, stat } from '../../abi/module';
 import { Reader } from '../../abi/reader';
-import { FileIo, FileName, FileOpen, Kind, PathFlag, ProcHow, RecHeader, SysExec, SysExit, SysFork } from '../../abi/records';
-import { eventHead, metaMissing } from './event';
-import { onFileIo, onFileName, onFileOpen, quietReads, setQuietReads } from './files';
+import { FileIo, FileName, INTERP_AREA, Kind, PathFlag, ProcHow, RecHeader, SCRIPT_AREA, SysExec, SysExit, SysFork } from '../../abi/records';
+import { eventHead, missingOut } from './event';
+import { onFileIo, onFileName, onFileOpen } from './files';
 import { argsOut, commLength, PathText, pathOf, resolveName } from './text';
 import { countUndecoded, Undecoded } from './undecoded';
+import { findScript, Script } from './script';
 import { signalName } from './signals';
 
 export {
@@ -54,17 +55,13 @@ function onRecord(kind: u32, at: usize, end: usize): i32 {
     return Status.BAD;
   }
   const size = Reader.length;
-  if (size < fixed) {
+  if (size < fixed || !tailFits(kind, record, size - fixed)) {
     short++;
     return Status.DONE;
   }
   const mark = eventsOut.begin();
-  const quiet = quietReads;
   tell(kind, record, size);
-  if (!eventsOut.commit(mark)) {
-    setQuietReads(quiet);
-    return Status.FULL;
-  }
+  if (!eventsOut.commit(mark)) return Status.FULL;
   count(kind);
   return Status.DONE;
 }
@@ -79,21 +76,27 @@ function sizeOf(kind: u32): u32 {
     case Kind.SYS_FORK:
       return SysFork.SIZE;
     case Kind.FILE_OPEN:
-      return <u32>FileOpen.path(0);
     case Kind.FILE_IO:
       return <u32>FileIo.path(0);
     case Kind.FILE_NAME:
-      return <u32>FileName.name2(0);
+      return <u32>FileName.text(0);
     default:
       return 0;
   }
+}
+
+/** Does what the record says of its last area fit into what there is of it? A recording may hold anything. */
+function tailFits(kind: u32, record: usize, tail: u32): bool {
+  if (kind == Kind.FILE_OPEN || kind == Kind.FILE_IO) return FileIo.path_len(record) <= tail;
+  if (kind != Kind.FILE_NAME) return true;
+  const first = <u64>FileName.folder_len(record) + FileName.name_len(record);
+  return first + FileName.folder2_len(record) + FileName.name2_len(record) <= <u64>tail;
 }
 
 function tell(kind: u32, record: usize, size: u32): void {
   if (kind == Kind.SYS_EXEC) onExec(record, size);
   else if (kind == Kind.SYS_EXIT) onExit(record);
   else if (kind == Kind.SYS_FORK) onFork(record);
-  // The native side has checked that an area's used length is what there is of it.
   else if (kind == Kind.FILE_OPEN) onFileOpen(record);
   else if (kind == Kind.FILE_IO) onFileIo(record);
   else onFileName(record);
@@ -121,7 +124,9 @@ function onExec(record: usize, size: u32): void {
 
   const cut = (SysExec.flags(record) & PathFlag.ARGS_CUT) != 0;
   eventHead(record, EventType.PROCESS_EXEC, <u32>SysExec.exe(0));
-  const script = SysExec.script_len(record) != 0;
+  const told = SysExec.script_len(record) != 0;
+  if (!told) findScript(exe, args, argsLength);
+  const script = told || Script.at != 0;
   eventsOut.map((cwd.length ? 5 : 4) + (script ? 2 : 0));
   eventsOut.text('exe');
   // The schema wants an exe: the thread's name, which execve has just set from it, where the path could not be read.
@@ -137,23 +142,33 @@ function onExec(record: usize, size: u32): void {
   eventsOut.boolean(exe.isShell());
   eventsOut.text('is_script');
   eventsOut.boolean(script);
-  if (script) scriptOut(record, cwd);
-  if (cut) metaMissing('args', SysExec.args_total(record) - argsLength);
-  else metaNamespaces(record);
+  if (told) kernelScriptOut(record, cwd);
+  else if (script) argumentScriptOut(exe, cwd);
+  metaExec(record, cut ? SysExec.args_total(record) - argsLength : 0);
 }
 
-/** A script's path is relative to where it was started, unless it begins with a slash. This uses up cwd. */
-function scriptOut(record: usize, cwd: PathText): void {
+/** The kernel has found the interpreter in the script's first line. A script's path is relative to where it was started; this uses up cwd. */
+function kernelScriptOut(record: usize, cwd: PathText): void {
   eventsOut.text('interpreter');
-  eventsOut.str(SysExec.interp(record), SysExec.interp_len(record));
+  eventsOut.str(SysExec.interp(record), min(SysExec.interp_len(record), INTERP_AREA));
   eventsOut.text('script_path');
-  resolveName(cwd, SysExec.script(record), SysExec.script_len(record)).out();
+  resolveName(cwd, SysExec.script(record), min(SysExec.script_len(record), SCRIPT_AREA)).out();
 }
 
-function metaNamespaces(record: usize): void {
-  eventsOut.map(1);
+/** The interpreter was started with the script as an argument. This uses up cwd. */
+function argumentScriptOut(exe: PathText, cwd: PathText): void {
+  eventsOut.text('interpreter');
+  exe.out();
+  eventsOut.text('script_path');
+  resolveName(cwd, Script.at, <u32>Script.length).out();
+}
+
+/** @param missing bytes of the arguments. */
+function metaExec(record: usize, missing: u32): void {
+  eventsOut.map(missing ? 4 : 1);
+  if (missing) missingOut('args', missing);
   eventsOut.text('ext');
-  eventsOut.map(1);
+  eventsOut.map(2);
   eventsOut.text('namespaces');
   eventsOut.map(3);
   eventsOut.text('pid');
@@ -162,6 +177,8 @@ function metaNamespaces(record: usize): void {
   eventsOut.uint(SysExec.mnt_ns(record));
   eventsOut.text('net');
   eventsOut.uint(SysExec.net_ns(record));
+  eventsOut.text('pid_in_namespace');
+  eventsOut.uint(SysExec.pid_in_ns(record));
 }
 
 function onExit(record: usize): void {
@@ -293,7 +310,6 @@ function onStats(): void {
   stat('forks', forks);
   stat('snapshots', snapshots);
   stat('files', files);
-  stat('quiet_reads', quietReads);
   stat('malformed', short);
   stat('undecoded_bytes', Undecoded.bytes);
   stat('undecoded_records', Undecoded.records);

@@ -17,46 +17,50 @@ export class PathText {
 
   /** Writes the last component. */
   nameOut(): void {
+    const length = this.nameLength();
+    eventsOut.str(this.at + this.length - length, length);
+  }
+
+  /** Bytes at the end of the name behind its last dot; 0: it has no extension. */
+  extension(): usize {
     let start = this.length;
-    while (start > 0 && load<u8>(this.at + start - 1) != 0x2f) start--;
-    eventsOut.str(this.at + start, this.length - start);
-  }
-
-  /** Is it a file that programs read to run, not for what is in it: libraries, fonts, locales, and what the kernel shows of itself? */
-  isSystem(): bool {
-    return (
-      this.below('/usr/lib/') ||
-      this.below('/usr/lib64/') ||
-      this.below('/usr/share/') ||
-      this.below('/usr/libexec/') ||
-      this.below('/lib/') ||
-      this.below('/lib64/') ||
-      this.below('/proc/') ||
-      this.below('/sys/') ||
-      this.below('/etc/ld.so.')
-    );
-  }
-
-  private below(folder: string): bool {
-    return this.length > <usize>folder.length && same(this.at, folder.length, folder);
+    while (start > 0 && load<u8>(this.at + start - 1) != 0x2e) {
+      if (load<u8>(this.at + start - 1) == 0x2f) return 0;
+      start--;
+    }
+    // A dot that a name begins with hides it, no more.
+    return start > 1 && load<u8>(this.at + start - 2) != 0x2f ? this.length - start : 0;
   }
 
   /** Is the last component the name of a shell? */
   isShell(): bool {
+    return (
+      this.nameIs('sh') ||
+      this.nameIs('bash') ||
+      this.nameIs('dash') ||
+      this.nameIs('zsh') ||
+      this.nameIs('fish') ||
+      this.nameIs('ksh') ||
+      this.nameIs('ash') ||
+      this.nameIs('tcsh')
+    );
+  }
+
+  /** Is this, of ASCII characters, the last component? */
+  nameIs(ascii: string): bool {
+    return this.nameLength() == <usize>ascii.length && this.nameStarts(ascii);
+  }
+
+  /** Does the last component begin with this? */
+  nameStarts(ascii: string): bool {
+    const length = this.nameLength();
+    return length >= <usize>ascii.length && same(this.at + this.length - length, ascii.length, ascii);
+  }
+
+  private nameLength(): usize {
     let start = this.length;
     while (start > 0 && load<u8>(this.at + start - 1) != 0x2f) start--;
-    const length = this.length - start;
-    const from = this.at + start;
-    return (
-      same(from, length, 'sh') ||
-      same(from, length, 'bash') ||
-      same(from, length, 'dash') ||
-      same(from, length, 'zsh') ||
-      same(from, length, 'fish') ||
-      same(from, length, 'ksh') ||
-      same(from, length, 'ash') ||
-      same(from, length, 'tcsh')
-    );
+    return this.length - start;
   }
 }
 

@@ -9,6 +9,7 @@ import { Coverage } from '../coverage/index.js';
 import { loadDecoders } from '../decode/load.js';
 import { HostError } from '../errors.js';
 import type { Sink } from '../events/event.js';
+import type { FileOpens, FileReads } from '../gen/records.js';
 import { makeSink, type SinkName } from '../sinks/index.js';
 import { EbpfSource, type FilesScope, readHostContext } from '../sources/ebpf/index.js';
 import { Recorder } from '../sources/replay/recorder.js';
@@ -147,6 +148,8 @@ function sourceOptions(config: Config, command: string | undefined): Constructor
     maxInFlightBytes: config['capture.max_in_flight_bytes'],
     rateLimitBytes: config['capture.rate_limit_bytes'],
     plaintextPorts: config['capture.plaintext_ports'],
+    fileReads: config['capture.file_reads'] as keyof typeof FileReads,
+    fileOpens: config['capture.file_opens'] as keyof typeof FileOpens,
     ...(command !== undefined && { command }),
     scope: {
       all: command === undefined && !named,

@@ -93,6 +93,18 @@ export const settings = {
     oneOf: ['agents', 'all', 'none'],
     doc: 'Whose file activity is recorded: that of known agents, and of what is named by the other settings, with their descendants; that of every captured process; or none.',
   },
+  'capture.file_reads': {
+    type: 'string',
+    fallback: 'user',
+    oneOf: ['none', 'user', 'all'],
+    doc: 'Which reads of files are told: none; user, which leaves out code that is loaded and what lies below the lib, libexec and share folders of /, /usr and /usr/local, below /nix, /proc and /sys, and what the C library reads of /etc when a program starts; or all.',
+  },
+  'capture.file_opens': {
+    type: 'string',
+    fallback: 'changes',
+    oneOf: ['none', 'changes', 'all'],
+    doc: 'Which openings of files are told by an event of their own, beside what is read and written: none; changes, those that make or cut the file or are for writing; or all.',
+  },
   'decode.shards': { type: 'integer', fallback: 1, min: 1, max: 64, doc: 'Worker threads that decode.' },
   'output.path': { type: 'string', fallback: '-', doc: 'File that events are appended to, or - for standard output.' },
   'output.format': {

@@ -16,15 +16,15 @@ export const EventType = {
   process_exit: 'process.exit',
   /** A process made another one. */
   process_fork: 'process.fork',
-  /** A process of an agent opened a file to write it, or made it. */
+  /** A process opened a file; by default only when it made or cut the file, or may write to it. */
   file_open: 'file.open',
-  /** A process of an agent read from a file: the sum of one open file. */
+  /** A process read from a file: the sum of one open file. */
   file_read: 'file.read',
-  /** A process of an agent wrote to a file, made it or cut it: the sum of one open file. */
+  /** A process wrote to a file, made it or cut it: the sum of one open file. */
   file_write: 'file.write',
-  /** A process of an agent removed a name. */
+  /** A process removed a name. */
   file_delete: 'file.delete',
-  /** A process of an agent changed a name. */
+  /** A process changed a name. */
   file_rename: 'file.rename',
 } as const;
 export type EventTypeName = (typeof EventType)[keyof typeof EventType];

@@ -20,8 +20,14 @@ export const CGROUP_AREA = 512;
 /** Bytes kept of the argument vector. */
 export const ARGS_AREA = 4096;
 
-/** Descriptors of a process whose files are followed: 0 to one less. */
+/** Open files that are followed at once, of all processes. */
+export const FILE_TABLE = 4096;
+
+/** Descriptors of a process that are followed: 0 to one less. */
 export const FILE_FDS = 1024;
+
+/** Bytes kept of the folders and names of one call: a quarter for each. */
+export const FILE_NAME_AREA = 4096;
 
 /** A file that stays open is told of anew after this long, s. */
 export const FILE_INTERIM_S = 30;
@@ -60,7 +66,7 @@ export const Kind = {
   sock_data: 6,
   /** A socket whose plaintext was captured is closed; laid out like tls.close. */
   sock_close: 7,
-  /** A regular file was opened for writing, or made. */
+  /** A regular file was opened; laid out like file.io. */
   file_open: 8,
   /** What a process read from and wrote to one open file, summed up. */
   file_io: 9,
@@ -211,10 +217,12 @@ export const FileOp = {
   rmdir: 2,
   /** rename, renameat, renameat2. */
   rename: 3,
+  /** renameat2 with RENAME_NOREPLACE: nothing was there before. */
+  move: 4,
   /** renameat2 with RENAME_EXCHANGE. */
-  exchange: 4,
+  exchange: 5,
   /** truncate; ftruncate counts to the open file. */
-  truncate: 5,
+  truncate: 6,
 } as const;
 
 /** Names of FileOp by number, as documents and events write them. */
@@ -222,11 +230,12 @@ export const FileOpText: Readonly<Record<number, string>> = {
   1: 'delete',
   2: 'rmdir',
   3: 'rename',
-  4: 'exchange',
-  5: 'truncate',
+  4: 'move',
+  5: 'exchange',
+  6: 'truncate',
 };
 
-/** Bits of file_open.flags, file_io.flags and file_name.flags. */
+/** Bits of file_io.flags and file_name.flags. */
 export const FileFlag = {
   /** The path (of a name: its folder) holds only the last components. */
   path_cut: 1,
@@ -234,16 +243,14 @@ export const FileFlag = {
   path2_cut: 2,
   /** A name as the program gave it was longer than its area, or could not be read. */
   name_cut: 4,
-  /** This open made the file. */
+  /** The open made the file. */
   created: 8,
-  /** The file was cut when it was opened, or later through this descriptor. */
+  /** The file was cut when it was opened, or later through this open file. */
   truncated: 16,
   /** The file is still open: more may follow. */
   interim: 32,
-  /** The file was mapped as code: what was read of it was read to load it. */
-  code: 64,
-  /** The open was not seen: the descriptor was inherited, received, or is older than the sensor. */
-  joined: 128,
+  /** The file was mapped shared and writable: what is written through memory is not counted. */
+  mapped: 64,
 } as const;
 
 /** Names of FileFlag by number, as documents and events write them. */
@@ -254,8 +261,41 @@ export const FileFlagText: Readonly<Record<number, string>> = {
   8: 'created',
   16: 'truncated',
   32: 'interim',
-  64: 'code',
-  128: 'joined',
+  64: 'mapped',
+};
+
+/** Which reads of files are told. */
+export const FileReads = {
+  /** None. */
+  none: 0,
+  /** Those of files that programs read for what is in them: not code that is loaded, and nothing below the folders of the system. */
+  user: 1,
+  /** All. */
+  all: 2,
+} as const;
+
+/** Names of FileReads by number, as documents and events write them. */
+export const FileReadsText: Readonly<Record<number, string>> = {
+  0: 'none',
+  1: 'user',
+  2: 'all',
+};
+
+/** Which openings of files are told by an event of their own. */
+export const FileOpens = {
+  /** None. */
+  none: 0,
+  /** Those that make or cut the file, or are for writing. */
+  changes: 1,
+  /** All. */
+  all: 2,
+} as const;
+
+/** Names of FileOpens by number, as documents and events write them. */
+export const FileOpensText: Readonly<Record<number, string>> = {
+  0: 'none',
+  1: 'changes',
+  2: 'all',
 };
 
 /** How an HTTP message ended (http.end). */
@@ -429,7 +469,7 @@ export const Ledger = {
   foreign_abi: 14,
   /** Calls on connections that carry no AI traffic, as the host has said or their first bytes show, and their bytes. */
   skipped: 15,
-  /** Calls on files that could not be followed: the map was full, or the descriptor too high. */
+  /** Files that could not be followed because a table was full or the descriptor too high, and the bytes moved. */
   file_full: 16,
   /** Times that bytes went through a captured socket by no call that is looked at (sendfile, splice, io_uring), and those bytes. */
   passed_by: 17,
@@ -441,6 +481,16 @@ export const Ledger = {
   sock_other: 20,
   /** Processes whose cgroup has more levels than are compared with the rules of scope. */
   cgroup_deep: 21,
+  /** Calls of processes in file scope that moved bytes from or to regular files, and the bytes: file_told + file_skipped + file_full + file_ring_full, once nothing is left to tell. */
+  file_moved: 22,
+  /** File records put into the ring, and the moved bytes that they tell. */
+  file_told: 23,
+  /** Reads that are not told because they load code or are of the system's files. */
+  file_skipped: 24,
+  /** File records lost because the ring buffer was full, and the moved bytes that they would have told. */
+  file_ring_full: 25,
+  /** Names and positions that could not be read from the memory of the program. */
+  file_fault: 26,
 } as const;
 
 /** Names of Ledger by number, as documents and events write them. */
@@ -467,6 +517,11 @@ export const LedgerText: Readonly<Record<number, string>> = {
   19: 'shed',
   20: 'sock_other',
   21: 'cgroup_deep',
+  22: 'file_moved',
+  23: 'file_told',
+  24: 'file_skipped',
+  25: 'file_ring_full',
+  26: 'file_fault',
 };
 
 /** Where a record was taken: the probed function or tracepoint. */
@@ -584,7 +639,7 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
     ],
   },
   sys_exec: {
-    size: 7536,
+    size: 7544,
     fields: [
       { name: 'header', offset: 0, size: 56 },
       { name: 'parent_start_ns', offset: 56, size: 8 },
@@ -598,14 +653,16 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
       { name: 'pid_ns', offset: 92, size: 4 },
       { name: 'mnt_ns', offset: 96, size: 4 },
       { name: 'net_ns', offset: 100, size: 4 },
-      { name: 'script_len', offset: 104, size: 4 },
-      { name: 'interp_len', offset: 108, size: 4 },
-      { name: 'exe', offset: 112, size: 1024 },
-      { name: 'cwd', offset: 1136, size: 1024 },
-      { name: 'cgroup', offset: 2160, size: 512 },
-      { name: 'script', offset: 2672, size: 512 },
-      { name: 'interp', offset: 3184, size: 256 },
-      { name: 'args', offset: 3440, size: 4096 },
+      { name: 'pid_in_ns', offset: 104, size: 4 },
+      { name: 'reserved', offset: 108, size: 4 },
+      { name: 'script_len', offset: 112, size: 4 },
+      { name: 'interp_len', offset: 116, size: 4 },
+      { name: 'exe', offset: 120, size: 1024 },
+      { name: 'cwd', offset: 1144, size: 1024 },
+      { name: 'cgroup', offset: 2168, size: 512 },
+      { name: 'script', offset: 2680, size: 512 },
+      { name: 'interp', offset: 3192, size: 256 },
+      { name: 'args', offset: 3448, size: 4096 },
     ],
   },
   sys_exit: {
@@ -628,53 +685,45 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
       { name: 'reserved', offset: 68, size: 4 },
     ],
   },
-  file_open: {
-    size: 1120,
-    fields: [
-      { name: 'header', offset: 0, size: 56 },
-      { name: 'inode', offset: 56, size: 8 },
-      { name: 'size', offset: 64, size: 8 },
-      { name: 'fd', offset: 72, size: 4 },
-      { name: 'open_flags', offset: 76, size: 4 },
-      { name: 'mode', offset: 80, size: 4 },
-      { name: 'flags', offset: 84, size: 4 },
-      { name: 'path_len', offset: 88, size: 4 },
-      { name: 'reserved', offset: 92, size: 4 },
-      { name: 'path', offset: 96, size: 1024 },
-    ],
-  },
   file_io: {
-    size: 1152,
+    size: 1192,
     fields: [
       { name: 'header', offset: 0, size: 56 },
-      { name: 'opened_ns', offset: 56, size: 8 },
+      { name: 'since_ns', offset: 56, size: 8 },
       { name: 'inode', offset: 64, size: 8 },
       { name: 'size', offset: 72, size: 8 },
       { name: 'read_bytes', offset: 80, size: 8 },
       { name: 'write_bytes', offset: 88, size: 8 },
       { name: 'read_offset', offset: 96, size: 8 },
       { name: 'write_offset', offset: 104, size: 8 },
-      { name: 'fd', offset: 112, size: 4 },
-      { name: 'flags', offset: 116, size: 4 },
-      { name: 'mode', offset: 120, size: 4 },
-      { name: 'path_len', offset: 124, size: 4 },
-      { name: 'path', offset: 128, size: 1024 },
+      { name: 'read_end', offset: 112, size: 8 },
+      { name: 'write_end', offset: 120, size: 8 },
+      { name: 'read_calls', offset: 128, size: 4 },
+      { name: 'write_calls', offset: 132, size: 4 },
+      { name: 'fd', offset: 136, size: 4 },
+      { name: 'open_flags', offset: 140, size: 4 },
+      { name: 'flags', offset: 144, size: 4 },
+      { name: 'mode', offset: 148, size: 4 },
+      { name: 'owner_uid', offset: 152, size: 4 },
+      { name: 'owner_gid', offset: 156, size: 4 },
+      { name: 'reserved', offset: 160, size: 4 },
+      { name: 'path_len', offset: 164, size: 4 },
+      { name: 'path', offset: 168, size: 1024 },
     ],
   },
   file_name: {
-    size: 4176,
+    size: 4184,
     fields: [
       { name: 'header', offset: 0, size: 56 },
       { name: 'op', offset: 56, size: 4 },
       { name: 'flags', offset: 60, size: 4 },
       { name: 'folder_len', offset: 64, size: 4 },
-      { name: 'folder2_len', offset: 68, size: 4 },
-      { name: 'name_len', offset: 72, size: 4 },
+      { name: 'name_len', offset: 68, size: 4 },
+      { name: 'folder2_len', offset: 72, size: 4 },
       { name: 'name2_len', offset: 76, size: 4 },
-      { name: 'folder', offset: 80, size: 1024 },
-      { name: 'folder2', offset: 1104, size: 1024 },
-      { name: 'name', offset: 2128, size: 1024 },
-      { name: 'name2', offset: 3152, size: 1024 },
+      { name: 'reserved', offset: 80, size: 4 },
+      { name: 'text_len', offset: 84, size: 4 },
+      { name: 'text', offset: 88, size: 4096 },
     ],
   },
   sys_map: {
@@ -720,7 +769,7 @@ export const layoutOfKind: Readonly<Record<number, string>> = {
   3: 'sys_exec',
   4: 'sys_exit',
   5: 'sys_fork',
-  8: 'file_open',
+  8: 'file_io',
   9: 'file_io',
   10: 'file_name',
   18: 'sys_map',
@@ -786,7 +835,7 @@ export const TlsCloseOffset = {
 
 /** Byte offsets of sys_exec: kind sys.exec. Paths are components from leaf to root, each ended by a NUL, joined by the decoder. */
 export const SysExecOffset = {
-  SIZE: 7536,
+  SIZE: 7544,
   header: 0,
   parent_start_ns: 56,
   ppid: 64,
@@ -799,14 +848,16 @@ export const SysExecOffset = {
   pid_ns: 92,
   mnt_ns: 96,
   net_ns: 100,
-  script_len: 104,
-  interp_len: 108,
-  exe: 112,
-  cwd: 1136,
-  cgroup: 2160,
-  script: 2672,
-  interp: 3184,
-  args: 3440,
+  pid_in_ns: 104,
+  reserved: 108,
+  script_len: 112,
+  interp_len: 116,
+  exe: 120,
+  cwd: 1144,
+  cgroup: 2168,
+  script: 2680,
+  interp: 3192,
+  args: 3448,
 } as const;
 
 /** Byte offsets of sys_exit: kind sys.exit. */
@@ -829,53 +880,45 @@ export const SysForkOffset = {
   reserved: 68,
 } as const;
 
-/** Byte offsets of file_open: kind file.open. The path is components from leaf to root, each ended by a NUL. */
-export const FileOpenOffset = {
-  SIZE: 1120,
-  header: 0,
-  inode: 56,
-  size: 64,
-  fd: 72,
-  open_flags: 76,
-  mode: 80,
-  flags: 84,
-  path_len: 88,
-  reserved: 92,
-  path: 96,
-} as const;
-
-/** Byte offsets of file_io: kind file.io; the header tells who moved the last bytes, and when this was summed up. */
+/** Byte offsets of file_io: kinds file.open (no bytes) and file.io: what a process read from and wrote to one open file. The header tells who began it and when it was summed up. The path is components from leaf to root, each ended by a NUL. */
 export const FileIoOffset = {
-  SIZE: 1152,
+  SIZE: 1192,
   header: 0,
-  opened_ns: 56,
+  since_ns: 56,
   inode: 64,
   size: 72,
   read_bytes: 80,
   write_bytes: 88,
   read_offset: 96,
   write_offset: 104,
-  fd: 112,
-  flags: 116,
-  mode: 120,
-  path_len: 124,
-  path: 128,
+  read_end: 112,
+  write_end: 120,
+  read_calls: 128,
+  write_calls: 132,
+  fd: 136,
+  open_flags: 140,
+  flags: 144,
+  mode: 148,
+  owner_uid: 152,
+  owner_gid: 156,
+  reserved: 160,
+  path_len: 164,
+  path: 168,
 } as const;
 
-/** Byte offsets of file_name: kind file.name. A folder is components from leaf to root (of the current directory, or of the one that the call was given); a name is as the program gave it, relative to its folder unless it begins with a slash. */
+/** Byte offsets of file_name: kind file.name. text holds one after the other: folder, name, and for two names folder2 and name2. A folder is components from leaf to root (of the root, the current directory or the one the call was given, whatever the name is relative to); a name is as the program gave it. */
 export const FileNameOffset = {
-  SIZE: 4176,
+  SIZE: 4184,
   header: 0,
   op: 56,
   flags: 60,
   folder_len: 64,
-  folder2_len: 68,
-  name_len: 72,
+  name_len: 68,
+  folder2_len: 72,
   name2_len: 76,
-  folder: 80,
-  folder2: 1104,
-  name: 2128,
-  name2: 3152,
+  reserved: 80,
+  text_len: 84,
+  text: 88,
 } as const;
 
 /** Byte offsets of sys_map: kind sys.map. */

@@ -1,4 +1,4 @@
-// Has files that stay open told of once in a while; it knows nothing of the files themselves.
+// Has files that stay open told of once in a while; it knows nothing of the files themselves. The end of the sensor tells of all of them by itself.
 import { FILE_INTERIM_S } from '../../gen/records.js';
 import type { NativeSensor } from './native.js';
 

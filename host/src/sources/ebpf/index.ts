@@ -14,7 +14,7 @@ import { fileUses, type ProcessUses } from './file-uses.js';
 import { checkLayouts } from './layout-check.js';
 import type { NativeBatch, NativeOptions, NativeSensor, ScopeCell } from './native.js';
 import { isPermission, loadFailure, openAddon, privilegesKept, probesRefused } from './native-errors.js';
-import { type EbpfOptions, resolveOptions } from './options.js';
+import { type EbpfOptions, fileTelling, resolveOptions } from './options.js';
 import { processIds } from './proc-files.js';
 import { type ProcessWatcher, peekProcesses } from './process-peek.js';
 import { type Snapshot, takeSnapshot } from './process-snapshot.js';
@@ -204,6 +204,7 @@ export class EbpfSource implements Source {
       this.#sensor = sensor;
       sensor.load();
       checkLayouts((name) => sensor.layout(name));
+      sensor.setFileTelling(fileTelling(this.#options));
       sensor.setRate(this.#options.rateLimitBytes ?? 0);
       for (const port of this.#options.plaintextPorts ?? []) sensor.addPlainPort(port);
       this.#scope = new Scope(sensor, this.#options.scope);

@@ -42,6 +42,16 @@ export interface ScopeCell {
   readonly files: boolean;
 }
 
+/** What is told of files. */
+export interface FileTelling {
+  /** A file that stays open is told of anew after this many ms. */
+  readonly interimMs: number;
+  /** enum file_reads: which reads are told. */
+  readonly reads: number;
+  /** enum file_opens: which openings are told by an event of their own. */
+  readonly opens: number;
+}
+
 export interface NativeStructLayout {
   size: number;
   fields: { name: string; offset: number; size: number }[];
@@ -101,9 +111,9 @@ export interface NativeSensor {
   setFilesAll(all: boolean): void;
   /** Opens bits (enum gate) of a process's gate: which of its system calls the kernel side looks at. The kernel does it itself for what it sees begin. */
   gateAdd(tgid: number, bits: number): void;
-  /** After how many ms a file that stays open is told of anew; FILE_INTERIM_S until it is set. */
-  setFileInterim(ms: number): void;
-  /** Has the kernel side tell of files that stay open and whose bytes have waited long enough. Throws with code (on kernels before 5.10: ENOTSUP or EINVAL). */
+  /** What is told of files; until it is set FILE_INTERIM_S, reads user, opens changes. */
+  setFileTelling(telling: FileTelling): void;
+  /** Has the kernel side tell of files that stay open and whose bytes have waited long enough. Throws with code (on kernels before 5.10). */
   sweepFiles(): void;
   /** Connections from or to this TCP port (0..65535) may carry unencrypted HTTP. */
   addPlainPort(port: number): void;

@@ -1,7 +1,7 @@
 // Options of the eBPF source with their defaults and limits; refuses what the addon could not work with.
 import { HostError } from '../../errors.js';
-import { TLS_CHUNK } from '../../gen/records.js';
-import type { NativeOptions } from './native.js';
+import { FILE_INTERIM_S, FileOpens, FileReads, TLS_CHUNK } from '../../gen/records.js';
+import type { FileTelling, NativeOptions } from './native.js';
 import type { ScopeOptions } from './scope.js';
 
 export interface EbpfOptions {
@@ -24,6 +24,10 @@ export interface EbpfOptions {
   readonly plaintextPorts?: readonly number[];
   /** Payload bytes of a process that are copied in a second; 0, the default, is no limit. */
   readonly rateLimitBytes?: number;
+  /** Which reads of files are told. Default user. */
+  readonly fileReads?: keyof typeof FileReads;
+  /** Which openings of files are told by an event of their own. Default changes. */
+  readonly fileOpens?: keyof typeof FileOpens;
   /** A program that will be started under observation: it is probed before. */
   readonly command?: string;
 }
@@ -45,6 +49,10 @@ export function resolveOptions(options: EbpfOptions): NativeOptions {
     maxInFlightBytes: inRange('maxInFlightBytes', options.maxInFlightBytes ?? 16 * MIB, 2 * batchBytes, 1024 * MIB),
     captureAll: options.scope.all,
   };
+}
+
+export function fileTelling({ fileReads = 'user', fileOpens = 'changes' }: EbpfOptions): FileTelling {
+  return { interimMs: FILE_INTERIM_S * 1000, reads: FileReads[fileReads], opens: FileOpens[fileOpens] };
 }
 
 function inRange(name: string, value: number, min: number, max: number): number {
