@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
-/* Files that a process in file scope opens, closes, and reaches through one more descriptor. */
+/* Files that a process in file scope opens, and reaches through one more descriptor. */
 #include "base.h"
 #include "open_files.h"
 #include "syscall.h"
@@ -9,7 +9,6 @@
 #define O_CREAT 0100
 #define O_TRUNC 01000
 #define O_WRONLY 1
-#define CLOSE_RANGE_CLOEXEC 4
 #define F_DUPFD 0
 #define F_DUPFD_CLOEXEC 1030
 
@@ -88,17 +87,6 @@ SEC("tp_btf/sys_exit") int sys_open(u64 *ctx)
 		return 0;
 	open->untold = flags != 0;
 	tell_open(fd, open_flags, open);
-	return 0;
-}
-
-SEC("tp_btf/sys_exit") int sys_close(u64 *ctx)
-{
-	struct pt_regs *regs = sys_regs(ctx);
-
-	if (sys_number(regs) == NR_CLOSE)
-		file_end(current_tgid(), sys_arg0(regs));
-	else if (!sys_result(ctx) && !(sys_arg2(regs) & CLOSE_RANGE_CLOEXEC))
-		files_end(current_tgid(), sys_arg0(regs), sys_arg1(regs), false);
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "ring.h"
 #include "scope.h"
 #include "task.h"
+#include "udp_flows.h"
 
 #define SIGNAL_GROUP_EXIT 4
 
@@ -75,6 +76,7 @@ SEC("tp_btf/sched_process_exit") int process_exit(u64 *ctx)
 	/* What it still had open comes before its end. */
 	files_end(tgid, 0, OISP_FILE_FDS, false);
 	files_forget(tgid);
+	udp_process_ends(tgid, 1);
 	if (scope_of(tgid) == SCOPE_IN)
 		put_exit(task);
 	scope_forget(tgid);
