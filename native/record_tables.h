@@ -39,9 +39,13 @@ constexpr RecordShape kRecordShapes[] = {
     {OISP_KIND_FILE_IO, Route::kFirst, 168, 164, 1024, false, 0, {{}}},
     {OISP_KIND_FILE_NAME, Route::kFirst, 88, 84, 4096, false, 0, {{}}},
     {OISP_KIND_SYS_MAP, Route::kFirst, 72, 0, 0, false, 0, {{}}},
+    {OISP_KIND_NET_OPEN, Route::kFirst, 128, 124, 112, false, 0, {{}}},
+    {OISP_KIND_NET_FLOW, Route::kFirst, 152, 0, 0, false, 0, {{}}},
+    {OISP_KIND_NET_DNS, Route::kFirst, 120, 108, 4096, false, 0, {{}}},
+    {OISP_KIND_TLS_HELLO, Route::kFirst, 112, 108, 2048, false, 0, {{}}},
 };
 
 // Programs that are attached when the object is loaded; the others are attached to files, or jumped to.
-constexpr const char* kTracepointPrograms[] = {"process_exec", "process_exit", "process_fork", "sys_exit", "sock_plain_state"};
+constexpr const char* kTracepointPrograms[] = {"process_exec", "process_exit", "process_fork", "sys_exit", "sock_plain_state", "socket_state"};
 
 }  // namespace oisp

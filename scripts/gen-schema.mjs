@@ -326,7 +326,7 @@ function tsProbes() {
   return `${out.join('\n')}\n`;
 }
 
-const constName = (text) => upper(text.replaceAll(/[^a-z0-9]/g, '_'));
+const constName = (text) => upper(text.replaceAll(/[^a-z0-9]/gi, '_'));
 
 function asEvents() {
   const out = [`// ${note}`, '', '/** Event types. */', 'export namespace EventType {'];

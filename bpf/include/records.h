@@ -33,6 +33,9 @@ typedef unsigned long long __oisp_u64;
 #define OISP_FILE_INTERIM_S 30 /* A file that stays open is told of anew after this long, s. */
 #define OISP_SCRIPT_AREA 512 /* Bytes kept of the name of a script. */
 #define OISP_INTERP_AREA 256 /* Bytes kept of the name of a script's interpreter. */
+#define OISP_DNS_AREA 4096 /* Bytes of a DNS message or piece in one net.dns record. */
+#define OISP_HELLO_AREA 2048 /* Bytes kept of a ClientHello: one with a post-quantum key share has about 1,800. */
+#define OISP_SOCKET_PATH_AREA 112 /* Bytes kept of a Unix socket's name; the system allows 108. */
 #define OISP_COMM_LEN 16 /* TASK_COMM_LEN. */
 #define OISP_SCOPE_EXES 256 /* Executables that bring into scope at most, those of known agents included. */
 #define OISP_SCOPE_UIDS 64 /* Users that bring into scope at most. */
@@ -50,6 +53,10 @@ enum oisp_kind {
 	OISP_KIND_FILE_OPEN = 8, /* A regular file was opened; laid out like file.io. */
 	OISP_KIND_FILE_IO = 9, /* What a process read from and wrote to one open file, summed up. */
 	OISP_KIND_FILE_NAME = 10, /* A name was removed, changed or its file truncated. */
+	OISP_KIND_NET_OPEN = 11, /* A connection was made, taken or refused. */
+	OISP_KIND_NET_FLOW = 12, /* A connection or datagram socket is over: what it moved. */
+	OISP_KIND_NET_DNS = 13, /* Bytes that went to or came from port 53: a datagram, or a piece of a stream. */
+	OISP_KIND_TLS_HELLO = 14, /* The first bytes that a TCP client sent are a ClientHello. */
 	OISP_KIND_PIPE_DATA = 15, /* One chunk of JSON-RPC that a program wrote to, or read from, a pipe or Unix socket; laid out like tls.data. */
 	OISP_KIND_SYS_MAP = 18, /* A process mapped an executable file that no process had mapped before, as far as the kernel side remembers. */
 	OISP_KIND_SYS_PROC = 16, /* A process that was running before capture began, as /proc shows it. */
@@ -134,6 +141,16 @@ enum oisp_file_opens {
 	OISP_FILE_OPENS_ALL = 2, /* All. */
 };
 
+/* Bits of net_open.flags. */
+enum oisp_open_flag {
+	OISP_OPEN_FLAG_ABANDONED = 1, /* The program closed the socket before the connection was made or refused. */
+};
+
+/* Bits of net_dns.flags. */
+enum oisp_dns_flag {
+	OISP_DNS_FLAG_STREAM = 1, /* A piece of a TCP stream, in which each message has its length before it; otherwise one whole message. */
+};
+
 /* How an HTTP message ended (http.end). */
 enum oisp_completeness {
 	OISP_COMPLETENESS_FULL = 0, /* Every byte was seen. */
@@ -172,6 +189,7 @@ enum oisp_gate {
 	OISP_GATE_TLS = 2, /* It makes probed TLS calls: their sockets are learnt from the calls beside them. */
 	OISP_GATE_SOCKETS = 4, /* It has sockets that are watched. */
 	OISP_GATE_PIPES = 8, /* Its pipes are looked at. */
+	OISP_GATE_DATAGRAMS = 16, /* It has moved datagrams of the internet: their flows end when it closes descriptors. */
 };
 
 /* What a file descriptor of a system call leads to. */
@@ -218,7 +236,12 @@ enum oisp_ledger {
 	OISP_LEDGER_FILE_SKIPPED = 24, /* Reads that are not told because they load code or are of the system's files. */
 	OISP_LEDGER_FILE_RING_FULL = 25, /* File records lost because the ring buffer was full, and the moved bytes that they would have told. */
 	OISP_LEDGER_FILE_FAULT = 26, /* Names and positions that could not be read from the memory of the program. */
-	OISP_LEDGER_COUNT = 27,
+	OISP_LEDGER_SOCKET_FULL = 40, /* Sockets that could not be remembered: their role is not known, and neither their connect nor their flow is told. A datagram socket with a descriptor past 1023 is told when it is closed, but not at the end of its process. */
+	OISP_LEDGER_NET_EMITTED = 41, /* Network records put into the ring, and the bytes of DNS messages and ClientHellos in them. */
+	OISP_LEDGER_NET_RING_FULL = 42, /* Network records lost because the ring buffer was full, and such bytes. */
+	OISP_LEDGER_NET_FAULT = 43, /* DNS messages and ClientHellos whose user memory could not be read. */
+	OISP_LEDGER_NET_CUT = 44, /* DNS messages and ClientHellos longer, or more of them in one call, than is copied, and the bytes left out where they are known. */
+	OISP_LEDGER_COUNT = 45,
 };
 
 /* Where a record was taken: the probed function or tracepoint. */
@@ -236,6 +259,7 @@ enum oisp_probe_func {
 	OISP_PROBE_FUNC_PROCESS_FORK = 66, /* The tracepoint sched_process_fork. */
 	OISP_PROBE_FUNC_SYS_EXIT = 67, /* The tracepoint sys_exit. */
 	OISP_PROBE_FUNC_SOCK_PLAIN_STATE = 80, /* The tracepoint inet_sock_set_state. */
+	OISP_PROBE_FUNC_SOCKET_STATE = 70, /* The tracepoint inet_sock_set_state. */
 };
 
 /* Begins every kernel record. */
@@ -495,6 +519,94 @@ _Static_assert(sizeof(struct oisp_sys_map) == 72, "oisp_sys_map size");
 _Static_assert(__builtin_offsetof(struct oisp_sys_map, header) == 0, "oisp_sys_map.header");
 _Static_assert(__builtin_offsetof(struct oisp_sys_map, dev) == 56, "oisp_sys_map.dev");
 _Static_assert(__builtin_offsetof(struct oisp_sys_map, inode) == 64, "oisp_sys_map.inode");
+
+/* kind net.open; the header names who called connect or accept, its time is that of the outcome. */
+struct oisp_net_open {
+	struct oisp_rec_header header;
+	struct oisp_peer peer; /* The role tells connect (client) from accept (server). */
+	__oisp_u64 socket; /* Address of the kernel's socket; 0: the call failed before there was a connection. */
+	__oisp_u64 latency_ns; /* From the beginning of connect to its outcome; 0: not known. */
+	__oisp_u32 error; /* errno; 0: success, or abandoned. */
+	__oisp_u32 flags; /* enum open_flag */
+	__oisp_u32 func; /* enum probe_func: which tracepoint told it. */
+	__oisp_u32 path_len; /* Bytes used of path. */
+	char path[112]; /* Name of a Unix socket; one that begins with NUL is abstract. */
+};
+_Static_assert(sizeof(struct oisp_net_open) == 240, "oisp_net_open size");
+_Static_assert(__builtin_offsetof(struct oisp_net_open, header) == 0, "oisp_net_open.header");
+_Static_assert(__builtin_offsetof(struct oisp_net_open, peer) == 56, "oisp_net_open.peer");
+_Static_assert(__builtin_offsetof(struct oisp_net_open, socket) == 96, "oisp_net_open.socket");
+_Static_assert(__builtin_offsetof(struct oisp_net_open, latency_ns) == 104, "oisp_net_open.latency_ns");
+_Static_assert(__builtin_offsetof(struct oisp_net_open, error) == 112, "oisp_net_open.error");
+_Static_assert(__builtin_offsetof(struct oisp_net_open, flags) == 116, "oisp_net_open.flags");
+_Static_assert(__builtin_offsetof(struct oisp_net_open, func) == 120, "oisp_net_open.func");
+_Static_assert(__builtin_offsetof(struct oisp_net_open, path_len) == 124, "oisp_net_open.path_len");
+_Static_assert(__builtin_offsetof(struct oisp_net_open, path) == 128, "oisp_net_open.path");
+
+/* kind net.flow; the header names who opened the socket, its time is that of the end. */
+struct oisp_net_flow {
+	struct oisp_rec_header header;
+	struct oisp_peer peer; /* A datagram socket without one peer has the one of its first datagram. */
+	__oisp_u64 socket; /* Address of the kernel's socket. */
+	__oisp_u64 start_ns; /* When it was connected or accepted, or moved its first datagram. */
+	__oisp_u64 read_bytes; /* Payload bytes received. */
+	__oisp_u64 write_bytes; /* Payload bytes sent, each once. */
+	__oisp_u64 read_packets; /* Segments or datagrams received. */
+	__oisp_u64 write_packets; /* Segments or datagrams sent. */
+	__oisp_u32 func; /* enum probe_func: which tracepoint told it. */
+	__oisp_u32 reserved; /* 0 */
+};
+_Static_assert(sizeof(struct oisp_net_flow) == 152, "oisp_net_flow size");
+_Static_assert(__builtin_offsetof(struct oisp_net_flow, header) == 0, "oisp_net_flow.header");
+_Static_assert(__builtin_offsetof(struct oisp_net_flow, peer) == 56, "oisp_net_flow.peer");
+_Static_assert(__builtin_offsetof(struct oisp_net_flow, socket) == 96, "oisp_net_flow.socket");
+_Static_assert(__builtin_offsetof(struct oisp_net_flow, start_ns) == 104, "oisp_net_flow.start_ns");
+_Static_assert(__builtin_offsetof(struct oisp_net_flow, read_bytes) == 112, "oisp_net_flow.read_bytes");
+_Static_assert(__builtin_offsetof(struct oisp_net_flow, write_bytes) == 120, "oisp_net_flow.write_bytes");
+_Static_assert(__builtin_offsetof(struct oisp_net_flow, read_packets) == 128, "oisp_net_flow.read_packets");
+_Static_assert(__builtin_offsetof(struct oisp_net_flow, write_packets) == 136, "oisp_net_flow.write_packets");
+_Static_assert(__builtin_offsetof(struct oisp_net_flow, func) == 144, "oisp_net_flow.func");
+_Static_assert(__builtin_offsetof(struct oisp_net_flow, reserved) == 148, "oisp_net_flow.reserved");
+
+/* kind net.dns. */
+struct oisp_net_dns {
+	struct oisp_rec_header header;
+	struct oisp_peer peer; /* The resolver. */
+	__oisp_u64 socket; /* Address of the kernel's socket. */
+	__oisp_u32 len; /* True length of the message or piece. */
+	__oisp_u32 bytes_len; /* Bytes used of bytes. */
+	__oisp_u16 flags; /* enum dns_flag */
+	__oisp_u16 direction; /* enum direction */
+	__oisp_u32 reserved; /* 0 */
+	char bytes[4096];
+};
+_Static_assert(sizeof(struct oisp_net_dns) == 4216, "oisp_net_dns size");
+_Static_assert(__builtin_offsetof(struct oisp_net_dns, header) == 0, "oisp_net_dns.header");
+_Static_assert(__builtin_offsetof(struct oisp_net_dns, peer) == 56, "oisp_net_dns.peer");
+_Static_assert(__builtin_offsetof(struct oisp_net_dns, socket) == 96, "oisp_net_dns.socket");
+_Static_assert(__builtin_offsetof(struct oisp_net_dns, len) == 104, "oisp_net_dns.len");
+_Static_assert(__builtin_offsetof(struct oisp_net_dns, bytes_len) == 108, "oisp_net_dns.bytes_len");
+_Static_assert(__builtin_offsetof(struct oisp_net_dns, flags) == 112, "oisp_net_dns.flags");
+_Static_assert(__builtin_offsetof(struct oisp_net_dns, direction) == 114, "oisp_net_dns.direction");
+_Static_assert(__builtin_offsetof(struct oisp_net_dns, reserved) == 116, "oisp_net_dns.reserved");
+_Static_assert(__builtin_offsetof(struct oisp_net_dns, bytes) == 120, "oisp_net_dns.bytes");
+
+/* kind tls.hello. */
+struct oisp_tls_hello {
+	struct oisp_rec_header header;
+	struct oisp_peer peer;
+	__oisp_u64 socket; /* Address of the kernel's socket. */
+	__oisp_u32 len; /* Bytes of the call that sent it. */
+	__oisp_u32 bytes_len; /* Bytes used of bytes. */
+	char bytes[2048]; /* From the head of the TLS record on. */
+};
+_Static_assert(sizeof(struct oisp_tls_hello) == 2160, "oisp_tls_hello size");
+_Static_assert(__builtin_offsetof(struct oisp_tls_hello, header) == 0, "oisp_tls_hello.header");
+_Static_assert(__builtin_offsetof(struct oisp_tls_hello, peer) == 56, "oisp_tls_hello.peer");
+_Static_assert(__builtin_offsetof(struct oisp_tls_hello, socket) == 96, "oisp_tls_hello.socket");
+_Static_assert(__builtin_offsetof(struct oisp_tls_hello, len) == 104, "oisp_tls_hello.len");
+_Static_assert(__builtin_offsetof(struct oisp_tls_hello, bytes_len) == 108, "oisp_tls_hello.bytes_len");
+_Static_assert(__builtin_offsetof(struct oisp_tls_hello, bytes) == 112, "oisp_tls_hello.bytes");
 
 /* One bucket of the kernel ledger. */
 struct oisp_ledger_cell {

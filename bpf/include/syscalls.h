@@ -10,6 +10,9 @@ int sys_dup(unsigned long long *ctx);
 int sys_copy(unsigned long long *ctx);
 int sys_ftruncate(unsigned long long *ctx);
 int sys_name(unsigned long long *ctx);
+int sys_socket(unsigned long long *ctx);
+int sys_connect(unsigned long long *ctx);
+int sys_accept(unsigned long long *ctx);
 int sys_io(unsigned long long *ctx);
 int io_regular(unsigned long long *ctx);
 int io_socket(unsigned long long *ctx);
@@ -18,7 +21,7 @@ int io_pipe(unsigned long long *ctx);
 /* Handlers of system calls, by sys_row.handler. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 10);
+	__uint(max_entries, 13);
 	__uint(key_size, 4);
 	__array(values, int(unsigned long long *));
 } sys_handlers SEC(".maps") = {
@@ -31,7 +34,10 @@ struct {
 		[6] = (void *)&sys_copy,
 		[7] = (void *)&sys_ftruncate,
 		[8] = (void *)&sys_name,
-		[9] = (void *)&sys_io,
+		[9] = (void *)&sys_socket,
+		[10] = (void *)&sys_connect,
+		[11] = (void *)&sys_accept,
+		[12] = (void *)&sys_io,
 	},
 };
 
@@ -54,22 +60,25 @@ struct {
 /* One row per system call number; handler 0: of no interest. */
 const volatile struct sys_row sys_rows[OISP_SYS_ROWS] = {
 #if defined(__TARGET_ARCH_x86)
-	[0] = { 9, 15 }, /* read */
-	[1] = { 9, 15 }, /* write */
+	[0] = { 12, 15 }, /* read */
+	[1] = { 12, 15 }, /* write */
 	[2] = { 3, 1 }, /* open */
-	[3] = { 4, 1 }, /* close */
+	[3] = { 4, 17 }, /* close */
 	[9] = { 1, 0 }, /* mmap */
-	[17] = { 9, 15 }, /* pread64 */
-	[18] = { 9, 15 }, /* pwrite64 */
-	[19] = { 9, 15 }, /* readv */
-	[20] = { 9, 15 }, /* writev */
+	[17] = { 12, 15 }, /* pread64 */
+	[18] = { 12, 15 }, /* pwrite64 */
+	[19] = { 12, 15 }, /* readv */
+	[20] = { 12, 15 }, /* writev */
 	[32] = { 5, 1 }, /* dup */
 	[33] = { 5, 1 }, /* dup2 */
 	[40] = { 6, 1 }, /* sendfile */
-	[44] = { 9, 15 }, /* sendto */
-	[45] = { 9, 15 }, /* recvfrom */
-	[46] = { 9, 15 }, /* sendmsg */
-	[47] = { 9, 15 }, /* recvmsg */
+	[41] = { 9, 0 }, /* socket */
+	[42] = { 10, 0 }, /* connect */
+	[43] = { 11, 0 }, /* accept */
+	[44] = { 12, 15 }, /* sendto */
+	[45] = { 12, 15 }, /* recvfrom */
+	[46] = { 12, 15 }, /* sendmsg */
+	[47] = { 12, 15 }, /* recvmsg */
 	[72] = { 5, 1 }, /* fcntl */
 	[76] = { 8, 1 }, /* truncate */
 	[77] = { 7, 1 }, /* ftruncate */
@@ -84,16 +93,17 @@ const volatile struct sys_row sys_rows[OISP_SYS_ROWS] = {
 	[263] = { 8, 1 }, /* unlinkat */
 	[264] = { 8, 1 }, /* renameat */
 	[275] = { 6, 1 }, /* splice */
+	[288] = { 11, 0 }, /* accept4 */
 	[292] = { 5, 1 }, /* dup3 */
-	[295] = { 9, 15 }, /* preadv */
-	[296] = { 9, 15 }, /* pwritev */
-	[299] = { 9, 15 }, /* recvmmsg */
-	[307] = { 9, 15 }, /* sendmmsg */
+	[295] = { 12, 15 }, /* preadv */
+	[296] = { 12, 15 }, /* pwritev */
+	[299] = { 12, 15 }, /* recvmmsg */
+	[307] = { 12, 15 }, /* sendmmsg */
 	[316] = { 8, 1 }, /* renameat2 */
 	[326] = { 6, 1 }, /* copy_file_range */
-	[327] = { 9, 15 }, /* preadv2 */
-	[328] = { 9, 15 }, /* pwritev2 */
-	[436] = { 4, 1 }, /* close_range */
+	[327] = { 12, 15 }, /* preadv2 */
+	[328] = { 12, 15 }, /* pwritev2 */
+	[436] = { 4, 17 }, /* close_range */
 	[437] = { 3, 1 }, /* openat2 */
 #endif
 #if defined(__TARGET_ARCH_arm64)
@@ -105,32 +115,36 @@ const volatile struct sys_row sys_rows[OISP_SYS_ROWS] = {
 	[45] = { 8, 1 }, /* truncate */
 	[46] = { 7, 1 }, /* ftruncate */
 	[56] = { 3, 1 }, /* openat */
-	[57] = { 4, 1 }, /* close */
-	[63] = { 9, 15 }, /* read */
-	[64] = { 9, 15 }, /* write */
-	[65] = { 9, 15 }, /* readv */
-	[66] = { 9, 15 }, /* writev */
-	[67] = { 9, 15 }, /* pread64 */
-	[68] = { 9, 15 }, /* pwrite64 */
-	[69] = { 9, 15 }, /* preadv */
-	[70] = { 9, 15 }, /* pwritev */
+	[57] = { 4, 17 }, /* close */
+	[63] = { 12, 15 }, /* read */
+	[64] = { 12, 15 }, /* write */
+	[65] = { 12, 15 }, /* readv */
+	[66] = { 12, 15 }, /* writev */
+	[67] = { 12, 15 }, /* pread64 */
+	[68] = { 12, 15 }, /* pwrite64 */
+	[69] = { 12, 15 }, /* preadv */
+	[70] = { 12, 15 }, /* pwritev */
 	[71] = { 6, 1 }, /* sendfile */
 	[76] = { 6, 1 }, /* splice */
 	[145] = { 2, 0 }, /* setreuid */
 	[146] = { 2, 0 }, /* setuid */
 	[147] = { 2, 0 }, /* setresuid */
-	[206] = { 9, 15 }, /* sendto */
-	[207] = { 9, 15 }, /* recvfrom */
-	[211] = { 9, 15 }, /* sendmsg */
-	[212] = { 9, 15 }, /* recvmsg */
+	[198] = { 9, 0 }, /* socket */
+	[202] = { 11, 0 }, /* accept */
+	[203] = { 10, 0 }, /* connect */
+	[206] = { 12, 15 }, /* sendto */
+	[207] = { 12, 15 }, /* recvfrom */
+	[211] = { 12, 15 }, /* sendmsg */
+	[212] = { 12, 15 }, /* recvmsg */
 	[222] = { 1, 0 }, /* mmap */
-	[243] = { 9, 15 }, /* recvmmsg */
-	[269] = { 9, 15 }, /* sendmmsg */
+	[242] = { 11, 0 }, /* accept4 */
+	[243] = { 12, 15 }, /* recvmmsg */
+	[269] = { 12, 15 }, /* sendmmsg */
 	[276] = { 8, 1 }, /* renameat2 */
 	[285] = { 6, 1 }, /* copy_file_range */
-	[286] = { 9, 15 }, /* preadv2 */
-	[287] = { 9, 15 }, /* pwritev2 */
-	[436] = { 4, 1 }, /* close_range */
+	[286] = { 12, 15 }, /* preadv2 */
+	[287] = { 12, 15 }, /* pwritev2 */
+	[436] = { 4, 17 }, /* close_range */
 	[437] = { 3, 1 }, /* openat2 */
 #endif
 };

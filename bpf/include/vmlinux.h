@@ -157,6 +157,7 @@ struct sock_common {
 	u16 skc_num;
 	u16 skc_family;
 	volatile unsigned char skc_state;
+	unsigned long skc_flags;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };
@@ -168,16 +169,6 @@ struct sock {
 	int sk_err;
 	u8 sk_shutdown;
 	struct socket *sk_socket;
-};
-
-struct tcp_sock {
-	u32 rcv_nxt;
-	u32 copied_seq;
-	u32 write_seq;
-};
-
-struct unix_sock {
-	struct sock *peer;
 };
 
 struct socket {
@@ -224,6 +215,36 @@ struct nsproxy {
 struct linux_binprm {
 	const char *filename;
 	const char *interp;
+};
+
+struct inet_sock {
+	__be16 inet_sport;
+};
+
+struct tcp_sock {
+	u32 rcv_nxt;
+	u32 copied_seq;
+	u32 write_seq;
+	u64 bytes_received;
+	u64 bytes_sent;
+	u64 bytes_retrans;
+	u32 segs_in;
+	u32 segs_out;
+};
+
+struct sockaddr_un {
+	u16 sun_family;
+	char sun_path[108];
+};
+
+struct unix_address {
+	int len;
+	struct sockaddr_un name[];
+};
+
+struct unix_sock {
+	struct unix_address *addr;
+	struct sock *peer;
 };
 
 struct fs_struct {

@@ -10,25 +10,8 @@
 #include "syscall.h"
 #include "syscall_numbers.h"
 
-#define MSG_OOB 1
-#define MSG_PEEK 2
-#define MSG_ERRQUEUE 0x2000
-
 /* Steps of one call: a buffer of a vector that is turned to, or a chunk that is copied. */
 #define PIECES 512
-
-/* Bytes that stay where they are, or are none of the stream. */
-static __always_inline bool moves_nothing(struct pt_regs *regs)
-{
-	u64 number = sys_number(regs);
-	u64 flags = 0;
-
-	if (number == NR_RECVFROM)
-		flags = sys_arg3(regs);
-	else if (number == NR_RECVMSG)
-		flags = sys_arg2(regs);
-	return flags & (MSG_OOB | MSG_PEEK | MSG_ERRQUEUE);
-}
 
 static __always_inline u64 first_length(const struct socket_io *io)
 {

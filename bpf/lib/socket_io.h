@@ -103,6 +103,22 @@ static __always_inline bool io_take_message(struct socket_io *io, u64 address)
 	return io_take_vector(io, message.iov, message.iov_len);
 }
 
+#define MSG_OOB 1
+#define MSG_PEEK 2
+#define MSG_ERRQUEUE 0x2000
+
+/* Bytes that stay where they are, and come again with the call that takes them, or are none that the peer sent. */
+static __always_inline bool moves_nothing(struct pt_regs *regs, u64 number)
+{
+	u64 flags = 0;
+
+	if (number == NR_RECVFROM || number == NR_RECVMMSG)
+		flags = sys_arg3(regs);
+	else if (number == NR_RECVMSG)
+		flags = sys_arg2(regs);
+	return flags & (MSG_OOB | MSG_PEEK | MSG_ERRQUEUE);
+}
+
 /* Fills io, but for the socket, from a call that moved something. False when it is no such call, or its memory cannot be read. */
 static __always_inline bool call_io_of(u64 *ctx, struct socket_io *io)
 {
@@ -110,6 +126,8 @@ static __always_inline bool call_io_of(u64 *ctx, struct socket_io *io)
 	u64 number = sys_number(regs);
 
 	__builtin_memset(io, 0, sizeof(*io));
+	if (moves_nothing(regs, number))
+		return false;
 	io->shape = io_shape_of(number, &io->direction);
 	io->bytes = sys_result(ctx);
 	switch (io->shape) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
-/* Reads the address of a socket's two ends, and remembers which end opened it; it never copies what a socket carries. */
+/* Reads the address of a socket's two ends, and remembers who opened it and from which end; it never copies what a socket carries. */
 #pragma once
 #include "base.h"
 #include "open_file.h"
@@ -10,21 +10,34 @@
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
 
-/* What connect and accept have told of a socket. */
+/* What connect and accept have told of a TCP socket. */
 struct socket_note {
-	u64 since_ns; /* When it was connected or accepted. */
-	u64 inode; /* Of the socket's file: tells a socket from a later one at the same address. */
-	u32 tgid; /* Who did it. */
-	u32 role; /* enum oisp_role */
+	struct oisp_rec_header opener; /* Who connected or accepted it; ts_ns: when connect began, or accept returned. */
+	u64 since_ns; /* When it was connected or accepted; 0: it is being connected. */
+	u64 inode; /* Of the socket's file. */
+	u8 role; /* enum oisp_role */
+	u8 in_scope; /* The opener's activity is captured. */
+	u8 sent; /* Its first bytes were looked at. */
+	u8 reserved[5];
 };
 
-/* A socket that was evicted has an unknown role: the bytes tell it then. */
+/*
+ * From connect or accept until the kernel closes the socket, which is after close(2) and needs no process. Not LRU: a flow would be lost in silence.
+ * A socket that did not fit, or is older than the sensor, has an unknown role: the bytes tell it then.
+ */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
 	__type(key, u64); /* address of struct sock */
 	__type(value, struct socket_note);
 } socket_notes SEC(".maps");
+
+static __always_inline struct socket_note *socket_note_of(struct sock *sk)
+{
+	u64 key = (u64)sk;
+
+	return bpf_map_lookup_elem(&socket_notes, &key);
+}
 
 /* file must be a socket's. */
 static __always_inline struct sock *sock_of_file(struct file *file)
@@ -36,10 +49,15 @@ static __always_inline struct sock *sock_of_file(struct file *file)
 
 static __always_inline u32 socket_role(struct sock *sk, u64 inode)
 {
-	u64 key = (u64)sk;
-	struct socket_note *note = bpf_map_lookup_elem(&socket_notes, &key);
+	struct socket_note *note = socket_note_of(sk);
 
 	return note && note->inode == inode ? note->role : OISP_ROLE_UNKNOWN;
+}
+
+/* 0 for a socket that has no file: not yet, not any more, or the kernel's own. */
+static __always_inline u64 inode_of_sock(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino);
 }
 
 static __always_inline void put_ipv4(struct oisp_peer *peer, __be32 local, __be32 remote)

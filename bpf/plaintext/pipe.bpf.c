@@ -142,7 +142,7 @@ SEC("tp_btf/sys_exit") int sock_pipe(u64 *ctx)
 	struct pipe_key key = {};
 	struct socket_io io;
 
-	if (!file || moves_nothing(sys_regs(ctx)) || !socket_io_of(ctx, file, &io) || io.shape == IO_MESSAGES || !unix_key(&io, &key))
+	if (!file || !socket_io_of(ctx, file, &io) || io.shape == IO_MESSAGES || !unix_key(&io, &key))
 		return 0;
 	known = pipe_get(&key, &io);
 	if (known)

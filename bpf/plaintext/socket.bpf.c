@@ -140,7 +140,7 @@ SEC("tp_btf/sys_exit") int sock_plain(u64 *ctx)
 	struct plain_socket *known;
 	struct socket_io io;
 
-	if (!file || moves_nothing(sys_regs(ctx)) || !socket_io_of(ctx, file, &io))
+	if (!file || !socket_io_of(ctx, file, &io))
 		return 0;
 	/* A datagram vector on a stream: TCP's count shows it with the next call. */
 	if (io.shape == IO_MESSAGES || scope_of(current_tgid()) != SCOPE_IN)

@@ -9,6 +9,7 @@
 #include "ring.h"
 #include "scope.h"
 #include "task.h"
+#include "udp_flows.h"
 
 #define SIGNAL_GROUP_EXIT 4
 
@@ -73,6 +74,7 @@ SEC("tp_btf/sched_process_exit") int process_exit(u64 *ctx)
 	if (ended_before(task, tgid))
 		return 0;
 	files_exited(tgid);
+	udp_process_ends(tgid, 1);
 	if (scope_of(tgid) == SCOPE_IN)
 		put_exit(task);
 	scope_forget(tgid);

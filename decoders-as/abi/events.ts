@@ -24,6 +24,14 @@ export namespace EventType {
   export const FILE_DELETE: string = 'file.delete';
   /** A process changed a name. */
   export const FILE_RENAME: string = 'file.rename';
+  /** A process tried to connect, with or without success. */
+  export const NETWORK_CONNECT: string = 'network.connect';
+  /** A process took a connection. */
+  export const NETWORK_ACCEPT: string = 'network.accept';
+  /** A connection is over: what it moved. */
+  export const NETWORK_FLOW: string = 'network.flow';
+  /** A process asked a resolver for a name. */
+  export const NETWORK_DNS: string = 'network.dns';
 }
 
 /** Values of the closed enum provider. */
@@ -129,4 +137,41 @@ export namespace TerminationType {
   export const SIGNALED: string = 'signaled';
   export const COREDUMP: string = 'coredump';
   export const UNKNOWN: string = 'unknown';
+}
+
+/** Values of the closed enum protocol. */
+export namespace Protocol {
+  export const TCP: string = 'tcp';
+  export const UDP: string = 'udp';
+  export const UNIX: string = 'unix';
+  export const OTHER: string = 'other';
+}
+
+/** Values of the closed enum flow_direction. */
+export namespace FlowDirection {
+  export const OUTBOUND: string = 'outbound';
+  export const INBOUND: string = 'inbound';
+  export const BIDIRECTIONAL: string = 'bidirectional';
+}
+
+/** Values of the closed enum dns_type. */
+export namespace DnsType {
+  export const A: string = 'A';
+  export const AAAA: string = 'AAAA';
+  export const CNAME: string = 'CNAME';
+  export const MX: string = 'MX';
+  export const TXT: string = 'TXT';
+  export const NS: string = 'NS';
+  export const PTR: string = 'PTR';
+  export const SRV: string = 'SRV';
+  export const OTHER: string = 'other';
+}
+
+/** Values of the closed enum dns_response_code. */
+export namespace DnsResponseCode {
+  export const NOERROR: string = 'NOERROR';
+  export const NXDOMAIN: string = 'NXDOMAIN';
+  export const SERVFAIL: string = 'SERVFAIL';
+  export const REFUSED: string = 'REFUSED';
+  export const OTHER: string = 'other';
 }

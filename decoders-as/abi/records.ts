@@ -25,6 +25,12 @@ export const FILE_INTERIM_S: u32 = 30;
 export const SCRIPT_AREA: u32 = 512;
 /** Bytes kept of the name of a script's interpreter. */
 export const INTERP_AREA: u32 = 256;
+/** Bytes of a DNS message or piece in one net.dns record. */
+export const DNS_AREA: u32 = 4096;
+/** Bytes kept of a ClientHello: one with a post-quantum key share has about 1,800. */
+export const HELLO_AREA: u32 = 2048;
+/** Bytes kept of a Unix socket's name; the system allows 108. */
+export const SOCKET_PATH_AREA: u32 = 112;
 /** TASK_COMM_LEN. */
 export const COMM_LEN: u32 = 16;
 /** Executables that bring into scope at most, those of known agents included. */
@@ -56,6 +62,14 @@ export namespace Kind {
   export const FILE_IO: u32 = 9;
   /** A name was removed, changed or its file truncated. */
   export const FILE_NAME: u32 = 10;
+  /** A connection was made, taken or refused. */
+  export const NET_OPEN: u32 = 11;
+  /** A connection or datagram socket is over: what it moved. */
+  export const NET_FLOW: u32 = 12;
+  /** Bytes that went to or came from port 53: a datagram, or a piece of a stream. */
+  export const NET_DNS: u32 = 13;
+  /** The first bytes that a TCP client sent are a ClientHello. */
+  export const TLS_HELLO: u32 = 14;
   /** One chunk of JSON-RPC that a program wrote to, or read from, a pipe or Unix socket; laid out like tls.data. */
   export const PIPE_DATA: u32 = 15;
   /** A process mapped an executable file that no process had mapped before, as far as the kernel side remembers. */
@@ -186,6 +200,18 @@ export namespace FileOpens {
   export const ALL: u32 = 2;
 }
 
+/** Bits of net_open.flags. */
+export namespace OpenFlag {
+  /** The program closed the socket before the connection was made or refused. */
+  export const ABANDONED: u32 = 1;
+}
+
+/** Bits of net_dns.flags. */
+export namespace DnsFlag {
+  /** A piece of a TCP stream, in which each message has its length before it; otherwise one whole message. */
+  export const STREAM: u32 = 1;
+}
+
 /** How an HTTP message ended (http.end). */
 export namespace Completeness {
   /** Every byte was seen. */
@@ -244,6 +270,8 @@ export namespace Gate {
   export const SOCKETS: u32 = 4;
   /** Its pipes are looked at. */
   export const PIPES: u32 = 8;
+  /** It has moved datagrams of the internet: their flows end when it closes descriptors. */
+  export const DATAGRAMS: u32 = 16;
 }
 
 /** What a file descriptor of a system call leads to. */
@@ -324,6 +352,16 @@ export namespace Ledger {
   export const FILE_RING_FULL: u32 = 25;
   /** Names and positions that could not be read from the memory of the program. */
   export const FILE_FAULT: u32 = 26;
+  /** Sockets that could not be remembered: their role is not known, and neither their connect nor their flow is told. A datagram socket with a descriptor past 1023 is told when it is closed, but not at the end of its process. */
+  export const SOCKET_FULL: u32 = 40;
+  /** Network records put into the ring, and the bytes of DNS messages and ClientHellos in them. */
+  export const NET_EMITTED: u32 = 41;
+  /** Network records lost because the ring buffer was full, and such bytes. */
+  export const NET_RING_FULL: u32 = 42;
+  /** DNS messages and ClientHellos whose user memory could not be read. */
+  export const NET_FAULT: u32 = 43;
+  /** DNS messages and ClientHellos longer, or more of them in one call, than is copied, and the bytes left out where they are known. */
+  export const NET_CUT: u32 = 44;
 }
 
 /** Where a record was taken: the probed function or tracepoint. */
@@ -354,6 +392,8 @@ export namespace ProbeFunc {
   export const SYS_EXIT: u32 = 67;
   /** The tracepoint inet_sock_set_state. */
   export const SOCK_PLAIN_STATE: u32 = 80;
+  /** The tracepoint inet_sock_set_state. */
+  export const SOCKET_STATE: u32 = 70;
 }
 
 /** Begins every kernel record. */
@@ -786,6 +826,156 @@ export namespace SysMap {
   }
   export function inode(at: usize): u64 {
     return load<u64>(at, 64);
+  }
+}
+
+/** kind net.open; the header names who called connect or accept, its time is that of the outcome. */
+export namespace NetOpen {
+  export const SIZE: u32 = 240;
+  export function header(at: usize): usize {
+    return at + 0;
+  }
+  /** The role tells connect (client) from accept (server). */
+  export function peer(at: usize): usize {
+    return at + 56;
+  }
+  /** Address of the kernel's socket; 0: the call failed before there was a connection. */
+  export function socket(at: usize): u64 {
+    return load<u64>(at, 96);
+  }
+  /** From the beginning of connect to its outcome; 0: not known. */
+  export function latency_ns(at: usize): u64 {
+    return load<u64>(at, 104);
+  }
+  /** errno; 0: success, or abandoned. */
+  export function error(at: usize): u32 {
+    return load<u32>(at, 112);
+  }
+  /** enum open_flag */
+  export function flags(at: usize): u32 {
+    return load<u32>(at, 116);
+  }
+  /** enum probe_func: which tracepoint told it. */
+  export function func(at: usize): u32 {
+    return load<u32>(at, 120);
+  }
+  /** Bytes used of path. */
+  export function path_len(at: usize): u32 {
+    return load<u32>(at, 124);
+  }
+  /** Name of a Unix socket; one that begins with NUL is abstract. */
+  export function path(at: usize): usize {
+    return at + 128;
+  }
+}
+
+/** kind net.flow; the header names who opened the socket, its time is that of the end. */
+export namespace NetFlow {
+  export const SIZE: u32 = 152;
+  export function header(at: usize): usize {
+    return at + 0;
+  }
+  /** A datagram socket without one peer has the one of its first datagram. */
+  export function peer(at: usize): usize {
+    return at + 56;
+  }
+  /** Address of the kernel's socket. */
+  export function socket(at: usize): u64 {
+    return load<u64>(at, 96);
+  }
+  /** When it was connected or accepted, or moved its first datagram. */
+  export function start_ns(at: usize): u64 {
+    return load<u64>(at, 104);
+  }
+  /** Payload bytes received. */
+  export function read_bytes(at: usize): u64 {
+    return load<u64>(at, 112);
+  }
+  /** Payload bytes sent, each once. */
+  export function write_bytes(at: usize): u64 {
+    return load<u64>(at, 120);
+  }
+  /** Segments or datagrams received. */
+  export function read_packets(at: usize): u64 {
+    return load<u64>(at, 128);
+  }
+  /** Segments or datagrams sent. */
+  export function write_packets(at: usize): u64 {
+    return load<u64>(at, 136);
+  }
+  /** enum probe_func: which tracepoint told it. */
+  export function func(at: usize): u32 {
+    return load<u32>(at, 144);
+  }
+  /** 0 */
+  export function reserved(at: usize): u32 {
+    return load<u32>(at, 148);
+  }
+}
+
+/** kind net.dns. */
+export namespace NetDns {
+  export const SIZE: u32 = 4216;
+  export function header(at: usize): usize {
+    return at + 0;
+  }
+  /** The resolver. */
+  export function peer(at: usize): usize {
+    return at + 56;
+  }
+  /** Address of the kernel's socket. */
+  export function socket(at: usize): u64 {
+    return load<u64>(at, 96);
+  }
+  /** True length of the message or piece. */
+  export function len(at: usize): u32 {
+    return load<u32>(at, 104);
+  }
+  /** Bytes used of bytes. */
+  export function bytes_len(at: usize): u32 {
+    return load<u32>(at, 108);
+  }
+  /** enum dns_flag */
+  export function flags(at: usize): u16 {
+    return load<u16>(at, 112);
+  }
+  /** enum direction */
+  export function direction(at: usize): u16 {
+    return load<u16>(at, 114);
+  }
+  /** 0 */
+  export function reserved(at: usize): u32 {
+    return load<u32>(at, 116);
+  }
+  export function bytes(at: usize): usize {
+    return at + 120;
+  }
+}
+
+/** kind tls.hello. */
+export namespace TlsHello {
+  export const SIZE: u32 = 2160;
+  export function header(at: usize): usize {
+    return at + 0;
+  }
+  export function peer(at: usize): usize {
+    return at + 56;
+  }
+  /** Address of the kernel's socket. */
+  export function socket(at: usize): u64 {
+    return load<u64>(at, 96);
+  }
+  /** Bytes of the call that sent it. */
+  export function len(at: usize): u32 {
+    return load<u32>(at, 104);
+  }
+  /** Bytes used of bytes. */
+  export function bytes_len(at: usize): u32 {
+    return load<u32>(at, 108);
+  }
+  /** From the head of the TLS record on. */
+  export function bytes(at: usize): usize {
+    return at + 112;
   }
 }
 

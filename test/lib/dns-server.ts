@@ -2,8 +2,8 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { createServer, type Server } from 'node:net';
 
-/** IPv4 and IPv6 addresses by lower-case name; a name that is not there gets NXDOMAIN. */
-export type Zone = Readonly<Record<string, { readonly a?: readonly string[]; readonly aaaa?: readonly string[] }>>;
+/** IPv4 and IPv6 addresses by lower-case name; a name that is not there gets NXDOMAIN, a silent one no answer. */
+export type Zone = Readonly<Record<string, { readonly a?: readonly string[]; readonly aaaa?: readonly string[]; readonly silent?: boolean }>>;
 
 export interface DnsQuery {
   readonly name: string;
@@ -28,7 +28,10 @@ const NXDOMAIN = 3;
 export async function startDnsServer(address: string, zone: Zone): Promise<DnsServer> {
   const log: DnsQuery[] = [];
   const udp = createSocket('udp4');
-  udp.on('message', (query, from) => udp.send(answer(query, zone, log, false), from.port, from.address));
+  udp.on('message', (query, from) => {
+    const reply = answer(query, zone, log, false);
+    if (reply) udp.send(reply, from.port, from.address);
+  });
   const tcp = createServer((socket) => {
     let held = Buffer.alloc(0);
     socket.on('error', () => socket.destroy());
@@ -37,8 +40,8 @@ export async function startDnsServer(address: string, zone: Zone): Promise<DnsSe
       while (held.length >= 2 && held.length >= 2 + held.readUInt16BE(0)) {
         const reply = answer(held.subarray(2, 2 + held.readUInt16BE(0)), zone, log, true);
         const length = Buffer.alloc(2);
-        length.writeUInt16BE(reply.length);
-        socket.write(Buffer.concat([length, reply]));
+        length.writeUInt16BE(reply?.length ?? 0);
+        if (reply) socket.write(Buffer.concat([length, reply]));
         held = held.subarray(2 + held.readUInt16BE(0));
       }
     });
@@ -47,7 +50,7 @@ export async function startDnsServer(address: string, zone: Zone): Promise<DnsSe
   return { address, log, close: () => closed(udp, tcp) };
 }
 
-function answer(query: Buffer, zone: Zone, log: DnsQuery[], tcp: boolean): Buffer {
+function answer(query: Buffer, zone: Zone, log: DnsQuery[], tcp: boolean): Buffer | undefined {
   const labels: string[] = [];
   let at = HEADER;
   for (let size = query[at] ?? 0; size > 0; size = query[at] ?? 0) {
@@ -59,6 +62,7 @@ function answer(query: Buffer, zone: Zone, log: DnsQuery[], tcp: boolean): Buffe
   const name = labels.join('.').toLowerCase();
   log.push({ name, type, tcp });
   const known = zone[name];
+  if (known?.silent) return undefined;
   const addresses = type === TYPE_A ? (known?.a ?? []).map(ipv4) : type === TYPE_AAAA ? (known?.aaaa ?? []).map(ipv6) : [];
   const head = Buffer.alloc(HEADER);
   query.copy(head, 0, 0, 2);

@@ -26,6 +26,14 @@ export const EventType = {
   file_delete: 'file.delete',
   /** A process changed a name. */
   file_rename: 'file.rename',
+  /** A process tried to connect, with or without success. */
+  network_connect: 'network.connect',
+  /** A process took a connection. */
+  network_accept: 'network.accept',
+  /** A connection is over: what it moved. */
+  network_flow: 'network.flow',
+  /** A process asked a resolver for a name. */
+  network_dns: 'network.dns',
 } as const;
 export type EventTypeName = (typeof EventType)[keyof typeof EventType];
 
@@ -124,3 +132,36 @@ export type TerminationType =
   | 'signaled'
   | 'coredump'
   | 'unknown';
+
+/** Values of the closed enum protocol. */
+export type Protocol =
+  | 'tcp'
+  | 'udp'
+  | 'unix'
+  | 'other';
+
+/** Values of the closed enum flow_direction. */
+export type FlowDirection =
+  | 'outbound'
+  | 'inbound'
+  | 'bidirectional';
+
+/** Values of the closed enum dns_type. */
+export type DnsType =
+  | 'A'
+  | 'AAAA'
+  | 'CNAME'
+  | 'MX'
+  | 'TXT'
+  | 'NS'
+  | 'PTR'
+  | 'SRV'
+  | 'other';
+
+/** Values of the closed enum dns_response_code. */
+export type DnsResponseCode =
+  | 'NOERROR'
+  | 'NXDOMAIN'
+  | 'SERVFAIL'
+  | 'REFUSED'
+  | 'other';

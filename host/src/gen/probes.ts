@@ -32,4 +32,4 @@ export const probes: readonly ProbeRow[] = [
 ];
 
 /** BPF programs that are attached when the object is loaded. */
-export const tracepointPrograms: readonly string[] = ['process_exec', 'process_exit', 'process_fork', 'sys_exit', 'sock_plain_state'];
+export const tracepointPrograms: readonly string[] = ['process_exec', 'process_exit', 'process_fork', 'sys_exit', 'sock_plain_state', 'socket_state'];

@@ -38,6 +38,15 @@ export const SCRIPT_AREA = 512;
 /** Bytes kept of the name of a script's interpreter. */
 export const INTERP_AREA = 256;
 
+/** Bytes of a DNS message or piece in one net.dns record. */
+export const DNS_AREA = 4096;
+
+/** Bytes kept of a ClientHello: one with a post-quantum key share has about 1,800. */
+export const HELLO_AREA = 2048;
+
+/** Bytes kept of a Unix socket's name; the system allows 108. */
+export const SOCKET_PATH_AREA = 112;
+
 /** TASK_COMM_LEN. */
 export const COMM_LEN = 16;
 
@@ -72,6 +81,14 @@ export const Kind = {
   file_io: 9,
   /** A name was removed, changed or its file truncated. */
   file_name: 10,
+  /** A connection was made, taken or refused. */
+  net_open: 11,
+  /** A connection or datagram socket is over: what it moved. */
+  net_flow: 12,
+  /** Bytes that went to or came from port 53: a datagram, or a piece of a stream. */
+  net_dns: 13,
+  /** The first bytes that a TCP client sent are a ClientHello. */
+  tls_hello: 14,
   /** One chunk of JSON-RPC that a program wrote to, or read from, a pipe or Unix socket; laid out like tls.data. */
   pipe_data: 15,
   /** A process mapped an executable file that no process had mapped before, as far as the kernel side remembers. */
@@ -108,6 +125,10 @@ export const KindText: Readonly<Record<number, string>> = {
   8: 'file.open',
   9: 'file.io',
   10: 'file.name',
+  11: 'net.open',
+  12: 'net.flow',
+  13: 'net.dns',
+  14: 'tls.hello',
   15: 'pipe.data',
   18: 'sys.map',
   16: 'sys.proc',
@@ -298,6 +319,28 @@ export const FileOpensText: Readonly<Record<number, string>> = {
   2: 'all',
 };
 
+/** Bits of net_open.flags. */
+export const OpenFlag = {
+  /** The program closed the socket before the connection was made or refused. */
+  abandoned: 1,
+} as const;
+
+/** Names of OpenFlag by number, as documents and events write them. */
+export const OpenFlagText: Readonly<Record<number, string>> = {
+  1: 'abandoned',
+};
+
+/** Bits of net_dns.flags. */
+export const DnsFlag = {
+  /** A piece of a TCP stream, in which each message has its length before it; otherwise one whole message. */
+  stream: 1,
+} as const;
+
+/** Names of DnsFlag by number, as documents and events write them. */
+export const DnsFlagText: Readonly<Record<number, string>> = {
+  1: 'stream',
+};
+
 /** How an HTTP message ended (http.end). */
 export const Completeness = {
   /** Every byte was seen. */
@@ -388,6 +431,8 @@ export const Gate = {
   sockets: 4,
   /** Its pipes are looked at. */
   pipes: 8,
+  /** It has moved datagrams of the internet: their flows end when it closes descriptors. */
+  datagrams: 16,
 } as const;
 
 /** Names of Gate by number, as documents and events write them. */
@@ -396,6 +441,7 @@ export const GateText: Readonly<Record<number, string>> = {
   2: 'tls',
   4: 'sockets',
   8: 'pipes',
+  16: 'datagrams',
 };
 
 /** What a file descriptor of a system call leads to. */
@@ -491,6 +537,16 @@ export const Ledger = {
   file_ring_full: 25,
   /** Names and positions that could not be read from the memory of the program. */
   file_fault: 26,
+  /** Sockets that could not be remembered: their role is not known, and neither their connect nor their flow is told. A datagram socket with a descriptor past 1023 is told when it is closed, but not at the end of its process. */
+  socket_full: 40,
+  /** Network records put into the ring, and the bytes of DNS messages and ClientHellos in them. */
+  net_emitted: 41,
+  /** Network records lost because the ring buffer was full, and such bytes. */
+  net_ring_full: 42,
+  /** DNS messages and ClientHellos whose user memory could not be read. */
+  net_fault: 43,
+  /** DNS messages and ClientHellos longer, or more of them in one call, than is copied, and the bytes left out where they are known. */
+  net_cut: 44,
 } as const;
 
 /** Names of Ledger by number, as documents and events write them. */
@@ -522,6 +578,11 @@ export const LedgerText: Readonly<Record<number, string>> = {
   24: 'file_skipped',
   25: 'file_ring_full',
   26: 'file_fault',
+  40: 'socket_full',
+  41: 'net_emitted',
+  42: 'net_ring_full',
+  43: 'net_fault',
+  44: 'net_cut',
 };
 
 /** Where a record was taken: the probed function or tracepoint. */
@@ -552,6 +613,8 @@ export const ProbeFunc = {
   sys_exit: 67,
   /** The tracepoint inet_sock_set_state. */
   sock_plain_state: 80,
+  /** The tracepoint inet_sock_set_state. */
+  socket_state: 70,
 } as const;
 
 /** Names of ProbeFunc by number, as documents and events write them. */
@@ -569,6 +632,7 @@ export const ProbeFuncText: Readonly<Record<number, string>> = {
   66: 'sched_process_fork',
   67: 'sys_exit',
   80: 'inet_sock_set_state',
+  70: 'inet_sock_set_state',
 };
 
 /** A field of a kernel record: its place in bytes. */
@@ -734,6 +798,60 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
       { name: 'inode', offset: 64, size: 8 },
     ],
   },
+  net_open: {
+    size: 240,
+    fields: [
+      { name: 'header', offset: 0, size: 56 },
+      { name: 'peer', offset: 56, size: 40 },
+      { name: 'socket', offset: 96, size: 8 },
+      { name: 'latency_ns', offset: 104, size: 8 },
+      { name: 'error', offset: 112, size: 4 },
+      { name: 'flags', offset: 116, size: 4 },
+      { name: 'func', offset: 120, size: 4 },
+      { name: 'path_len', offset: 124, size: 4 },
+      { name: 'path', offset: 128, size: 112 },
+    ],
+  },
+  net_flow: {
+    size: 152,
+    fields: [
+      { name: 'header', offset: 0, size: 56 },
+      { name: 'peer', offset: 56, size: 40 },
+      { name: 'socket', offset: 96, size: 8 },
+      { name: 'start_ns', offset: 104, size: 8 },
+      { name: 'read_bytes', offset: 112, size: 8 },
+      { name: 'write_bytes', offset: 120, size: 8 },
+      { name: 'read_packets', offset: 128, size: 8 },
+      { name: 'write_packets', offset: 136, size: 8 },
+      { name: 'func', offset: 144, size: 4 },
+      { name: 'reserved', offset: 148, size: 4 },
+    ],
+  },
+  net_dns: {
+    size: 4216,
+    fields: [
+      { name: 'header', offset: 0, size: 56 },
+      { name: 'peer', offset: 56, size: 40 },
+      { name: 'socket', offset: 96, size: 8 },
+      { name: 'len', offset: 104, size: 4 },
+      { name: 'bytes_len', offset: 108, size: 4 },
+      { name: 'flags', offset: 112, size: 2 },
+      { name: 'direction', offset: 114, size: 2 },
+      { name: 'reserved', offset: 116, size: 4 },
+      { name: 'bytes', offset: 120, size: 4096 },
+    ],
+  },
+  tls_hello: {
+    size: 2160,
+    fields: [
+      { name: 'header', offset: 0, size: 56 },
+      { name: 'peer', offset: 56, size: 40 },
+      { name: 'socket', offset: 96, size: 8 },
+      { name: 'len', offset: 104, size: 4 },
+      { name: 'bytes_len', offset: 108, size: 4 },
+      { name: 'bytes', offset: 112, size: 2048 },
+    ],
+  },
   ledger_cell: {
     size: 16,
     fields: [
@@ -773,6 +891,10 @@ export const layoutOfKind: Readonly<Record<number, string>> = {
   9: 'file_io',
   10: 'file_name',
   18: 'sys_map',
+  11: 'net_open',
+  12: 'net_flow',
+  13: 'net_dns',
+  14: 'tls_hello',
 };
 
 /** Byte offsets of rec_header: Begins every kernel record. */
@@ -927,6 +1049,60 @@ export const SysMapOffset = {
   header: 0,
   dev: 56,
   inode: 64,
+} as const;
+
+/** Byte offsets of net_open: kind net.open; the header names who called connect or accept, its time is that of the outcome. */
+export const NetOpenOffset = {
+  SIZE: 240,
+  header: 0,
+  peer: 56,
+  socket: 96,
+  latency_ns: 104,
+  error: 112,
+  flags: 116,
+  func: 120,
+  path_len: 124,
+  path: 128,
+} as const;
+
+/** Byte offsets of net_flow: kind net.flow; the header names who opened the socket, its time is that of the end. */
+export const NetFlowOffset = {
+  SIZE: 152,
+  header: 0,
+  peer: 56,
+  socket: 96,
+  start_ns: 104,
+  read_bytes: 112,
+  write_bytes: 120,
+  read_packets: 128,
+  write_packets: 136,
+  func: 144,
+  reserved: 148,
+} as const;
+
+/** Byte offsets of net_dns: kind net.dns. */
+export const NetDnsOffset = {
+  SIZE: 4216,
+  header: 0,
+  peer: 56,
+  socket: 96,
+  len: 104,
+  bytes_len: 108,
+  flags: 112,
+  direction: 114,
+  reserved: 116,
+  bytes: 120,
+} as const;
+
+/** Byte offsets of tls_hello: kind tls.hello. */
+export const TlsHelloOffset = {
+  SIZE: 2160,
+  header: 0,
+  peer: 56,
+  socket: 96,
+  len: 104,
+  bytes_len: 108,
+  bytes: 112,
 } as const;
 
 /** Byte offsets of ledger_cell: One bucket of the kernel ledger. */

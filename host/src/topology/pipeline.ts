@@ -36,7 +36,7 @@ export interface PipelineStats {
   events: number;
 }
 
-const TICK_MS = 30_000;
+const TICK_MS = 5_000;
 
 export class Pipeline {
   readonly counts: PipelineStats = { batches: 0, records: 0, payload_bytes: 0, failed_bytes: 0, events: 0 };

@@ -4,7 +4,7 @@ import { eventId, wallTime } from '../../events/event-id.js';
 import type { EventMeta, ProcessEnd, ProcessStart, RawEvent } from '../../events/raw-event.js';
 import type { HostContext } from '../../events/source.js';
 import { EventType, OISP_VERSION } from '../../gen/events.js';
-import { Kind, layoutOfKind, ProbeFunc, ProbeFuncText, RecHeaderOffset, TlsDataOffset } from '../../gen/records.js';
+import { Kind, layoutOfKind, NetFlowOffset, NetOpenOffset, ProbeFunc, ProbeFuncText, RecHeaderOffset, TlsDataOffset } from '../../gen/records.js';
 import { ProcessTable, type ProcessTableCounters } from './process-table.js';
 
 export interface EnrichOptions {
@@ -133,19 +133,27 @@ function readOrigin(bytes: Uint8Array): Origin | undefined {
     gid: view.getUint32(RecHeaderOffset.gid, true),
     startNs: view.getBigUint64(RecHeaderOffset.start_ns, true),
     comm: Buffer.from(end < 0 ? comm : comm.subarray(0, end)).toString('utf8'),
-    func: layoutOfKind[kind] === 'tls_data' && bytes.length >= TlsDataOffset.SIZE ? (bytes[TlsDataOffset.func] ?? 0) : 0,
+    func: bytes[FUNC_OFFSETS[layoutOfKind[kind] ?? ''] ?? bytes.length] ?? TRACEPOINTS[kind] ?? ProbeFunc.sys_exit,
   };
 }
 
 function capture(origin: Origin | undefined): { capture_method: string; capture_point?: string } {
   if (!origin) return { capture_method: 'other' };
   if (origin.kind === Kind.tls_data) return { capture_method: 'ebpf_uprobe', capture_point: ProbeFuncText[origin.func] ?? 'unknown' };
-  return { capture_method: 'ebpf_tracepoint', capture_point: ProbeFuncText[TRACEPOINTS[origin.kind] ?? ProbeFunc.sys_exit] ?? 'unknown' };
+  return { capture_method: 'ebpf_tracepoint', capture_point: ProbeFuncText[origin.func] ?? 'unknown' };
 }
 
 /** How the content of an event was had, by the kind of the record that it begins in. */
 const CONTENT_SOURCES: Readonly<Record<number, string>> = { [Kind.tls_data]: 'tls_boundary', [Kind.sock_data]: 'plaintext_capture' };
 
+/** Where the layouts that have one say which probe made the record: the low byte of enum probe_func. */
+const FUNC_OFFSETS: Readonly<Record<string, number>> = {
+  tls_data: TlsDataOffset.func,
+  net_open: NetOpenOffset.func,
+  net_flow: NetFlowOffset.func,
+};
+
+/** The probe of those that have not; all others are made when a system call returns. */
 const TRACEPOINTS: Readonly<Record<number, number>> = {
   [Kind.sys_exec]: ProbeFunc.process_exec,
   [Kind.sys_exit]: ProbeFunc.process_exit,
