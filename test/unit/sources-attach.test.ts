@@ -210,6 +210,8 @@ exports.Sensor = class {
     state().calls.push(['verdict', tgid, ssl, generation, verdict].join(' '));
   }
   setFilesAll() {}
+  setFileTelling() {}
+  sweepFiles() {}
   scopeRemove(tgid) { state().calls.push('scopeRemove ' + tgid); }
   scopeAddExe(dev, inode) { state().calls.push('scopeAddExe ' + dev + ' ' + inode); }
   scopeAddUid(uid) { state().calls.push('scopeAddUid ' + uid); }
