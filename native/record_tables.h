@@ -27,11 +27,12 @@ struct RecordShape {
 };
 
 constexpr RecordShape kRecordShapes[] = {
-    {OISP_KIND_TLS_DATA, Route::kConnection, 144, 84, OISP_TLS_CHUNK, true, 0, {{}}},
-    {OISP_KIND_SOCK_DATA, Route::kConnection, 144, 84, OISP_TLS_CHUNK, true, 0, {{}}},
-    {OISP_KIND_PIPE_DATA, Route::kConnection, 144, 84, OISP_TLS_CHUNK, true, 0, {{}}},
+    {OISP_KIND_TLS_DATA, Route::kConnection, 152, 84, OISP_TLS_CHUNK, true, 0, {{}}},
+    {OISP_KIND_SOCK_DATA, Route::kConnection, 152, 84, OISP_TLS_CHUNK, true, 0, {{}}},
+    {OISP_KIND_PIPE_DATA, Route::kConnection, 152, 84, OISP_TLS_CHUNK, true, 0, {{}}},
     {OISP_KIND_TLS_CLOSE, Route::kConnection, 96, 0, 0, false, 0, {{}}},
     {OISP_KIND_SOCK_CLOSE, Route::kConnection, 96, 0, 0, false, 0, {{}}},
+    {OISP_KIND_TLS_NAME, Route::kConnection, 88, 80, 256, false, 0, {{}}},
     {OISP_KIND_SYS_EXEC, Route::kAll, 3448, 84, 4096, false, 5, {{120, 1024, 72}, {1144, 1024, 76}, {2168, 512, 80}, {2680, 512, 112}, {3192, 256, 116}}},
     {OISP_KIND_SYS_EXIT, Route::kAll, 88, 0, 0, false, 0, {{}}},
     {OISP_KIND_SYS_FORK, Route::kAll, 72, 0, 0, false, 0, {{}}},

@@ -298,13 +298,13 @@ function tsProbes() {
     '  readonly evidence: readonly string[];',
     '}',
     '',
-    '/** One probed function. exit is absent where the return value is not needed. */',
+    '/** One probed function: the programs at its entry and at its return, at least one of them. */',
     'export interface ProbeRow {',
     '  readonly func: string;',
     '  readonly value: number;',
     '  readonly library: string;',
     '  readonly symbol: string;',
-    '  readonly entry: string;',
+    '  readonly entry?: string;',
     '  readonly exit?: string;',
     '}',
     '',
@@ -314,8 +314,9 @@ function tsProbes() {
   for (const l of probes.library) out.push(`  { name: '${l.name}', sonames: ${list(l.sonames)}, evidence: ${list(l.evidence)} },`);
   out.push('];', '', 'export const probes: readonly ProbeRow[] = [');
   for (const p of probes.probe) {
-    const exit = p.exit ? `, exit: '${p.exit}'` : '';
-    out.push(`  { func: '${p.func}', value: ${p.value}, library: '${p.library}', symbol: '${p.symbol}', entry: '${p.entry}'${exit} },`);
+    if (!p.entry && !p.exit) fail(`probe ${p.func}: no program`);
+    const programs = `${p.entry ? `, entry: '${p.entry}'` : ''}${p.exit ? `, exit: '${p.exit}'` : ''}`;
+    out.push(`  { func: '${p.func}', value: ${p.value}, library: '${p.library}', symbol: '${p.symbol}'${programs} },`);
   }
   out.push(
     '];',

@@ -7,8 +7,8 @@ mode=${1:-base}
 case $mode in
   base) packages='clang llvm libbpf-dev libelf-dev zlib1g-dev g++ pkg-config ca-certificates' commands='clang llvm-strip g++ pkg-config' ;;
   test)
-    packages='clang llvm libbpf-dev libelf-dev zlib1g-dev g++ pkg-config ca-certificates python3 curl openssl util-linux iproute2 libssl-dev systemd'
-    commands='clang llvm-strip g++ pkg-config python3 curl openssl setpriv nsenter ip systemd-analyze'
+    packages='clang llvm libbpf-dev libelf-dev zlib1g-dev g++ pkg-config ca-certificates python3 curl openssl util-linux iproute2 libssl-dev systemd wget gnutls-bin libgnutls28-dev libnss3-dev libnspr4-dev libnss3-tools'
+    commands='clang llvm-strip g++ pkg-config python3 curl openssl setpriv nsenter ip systemd-analyze wget gnutls-cli tstclnt'
     test_headers=/usr/include/openssl/ssl.h
     ;;
   *) die "usage: setup.sh [base|test]" ;;

@@ -33,6 +33,7 @@ typedef unsigned long long __oisp_u64;
 #define OISP_FILE_INTERIM_S 30 /* A file that stays open is told of anew after this long, s. */
 #define OISP_SCRIPT_AREA 512 /* Bytes kept of the name of a script. */
 #define OISP_INTERP_AREA 256 /* Bytes kept of the name of a script's interpreter. */
+#define OISP_NAME_AREA 256 /* Bytes kept of a name in TLS: the longest server name is 253. */
 #define OISP_DNS_AREA 4096 /* Bytes of a DNS message or piece in one net.dns record. */
 #define OISP_HELLO_AREA 2048 /* Bytes kept of a ClientHello: one with a post-quantum key share has about 1,800. */
 #define OISP_SOCKET_PATH_AREA 112 /* Bytes kept of a Unix socket's name; the system allows 108. */
@@ -58,6 +59,7 @@ enum oisp_kind {
 	OISP_KIND_NET_DNS = 13, /* Bytes that went to or came from port 53: a datagram, or a piece of a stream. */
 	OISP_KIND_TLS_HELLO = 14, /* The first bytes that a TCP client sent are a ClientHello. */
 	OISP_KIND_PIPE_DATA = 15, /* One chunk of JSON-RPC that a program wrote to, or read from, a pipe or Unix socket; laid out like tls.data. */
+	OISP_KIND_TLS_NAME = 20, /* A name that a program gave a TLS connection, or got from it: the server's, or an application protocol. */
 	OISP_KIND_SYS_MAP = 18, /* A process mapped an executable file that no process had mapped before, as far as the kernel side remembers. */
 	OISP_KIND_SYS_PROC = 16, /* A process that was running before capture began, as /proc shows it. */
 	OISP_KIND_CONN_INFO = 17, /* What the host knows of a connection beside its bytes: the authority. */
@@ -96,6 +98,13 @@ enum oisp_verdict {
 	OISP_VERDICT_NONE = 0, /* Copy it. */
 	OISP_VERDICT_SKIP_REQUESTS = 1, /* Skip it from its next request on, unless that is a POST. */
 	OISP_VERDICT_SKIP_ALL = 2, /* It speaks no HTTP: skip it from its next write on. */
+};
+
+/* What a tls.name record names. */
+enum oisp_name_kind {
+	OISP_NAME_KIND_SERVER = 1, /* The server that the client asks for (SNI). */
+	OISP_NAME_KIND_OFFERED = 2, /* Application protocols that the client offers (ALPN): each a length byte and a name, as in the ClientHello. */
+	OISP_NAME_KIND_SELECTED = 3, /* The application protocol that was agreed on. */
 };
 
 /* Bits of sys_exec.flags: which area was cut at its limit or could not be read. */
@@ -236,6 +245,11 @@ enum oisp_ledger {
 	OISP_LEDGER_FILE_SKIPPED = 24, /* Reads that are not told because they load code or are of the system's files. */
 	OISP_LEDGER_FILE_RING_FULL = 25, /* File records lost because the ring buffer was full, and the moved bytes that they would have told. */
 	OISP_LEDGER_FILE_FAULT = 26, /* Names and positions that could not be read from the memory of the program. */
+	OISP_LEDGER_CONN_BOUND = 27, /* TLS connections whose socket was found. */
+	OISP_LEDGER_CONN_MISMATCH = 28, /* Times that evidence contradicted the socket found for a TLS connection; the stronger evidence is kept. */
+	OISP_LEDGER_NO_BUFFER = 29, /* TLS calls that moved payload without a buffer of the program's (SSL_sendfile), and their bytes: a gap in their stream. */
+	OISP_LEDGER_NAME_EMITTED = 30, /* tls.name records put into the ring. */
+	OISP_LEDGER_NAME_LOST = 31, /* tls.name records lost: the ring buffer was full, or the name could not be read. */
 	OISP_LEDGER_SOCKET_FULL = 40, /* Sockets that could not be remembered: their role is not known, and neither their connect nor their flow is told. A datagram socket with a descriptor past 1023 is told when it is closed, but not at the end of its process. */
 	OISP_LEDGER_NET_EMITTED = 41, /* Network records put into the ring, and the bytes of DNS messages and ClientHellos in them. */
 	OISP_LEDGER_NET_RING_FULL = 42, /* Network records lost because the ring buffer was full, and such bytes. */
@@ -254,6 +268,41 @@ enum oisp_probe_func {
 	OISP_PROBE_FUNC_SSL_WRITE_EX2 = 5, /* SSL_write_ex2 of openssl. */
 	OISP_PROBE_FUNC_SSL_FREE = 6, /* SSL_free of openssl. */
 	OISP_PROBE_FUNC_SSL_CLEAR = 7, /* SSL_clear of openssl. */
+	OISP_PROBE_FUNC_SSL_DO_HANDSHAKE = 8, /* SSL_do_handshake of openssl. */
+	OISP_PROBE_FUNC_SSL_SET_FD = 9, /* SSL_set_fd of openssl. */
+	OISP_PROBE_FUNC_SSL_SET_RFD = 10, /* SSL_set_rfd of openssl. */
+	OISP_PROBE_FUNC_SSL_SET_WFD = 11, /* SSL_set_wfd of openssl. */
+	OISP_PROBE_FUNC_SSL_WRITE_EARLY_DATA = 12, /* SSL_write_early_data of openssl. */
+	OISP_PROBE_FUNC_SSL_READ_EARLY_DATA = 13, /* SSL_read_early_data of openssl. */
+	OISP_PROBE_FUNC_SSL_SENDFILE = 14, /* SSL_sendfile of openssl. */
+	OISP_PROBE_FUNC_SSL_CTRL = 15, /* SSL_ctrl of openssl. */
+	OISP_PROBE_FUNC_SSL_SET_TLSEXT_HOST_NAME = 16, /* SSL_set_tlsext_host_name of openssl. */
+	OISP_PROBE_FUNC_SSL_SET_ALPN_PROTOS = 17, /* SSL_set_alpn_protos of openssl. */
+	OISP_PROBE_FUNC_SSL_GET0_ALPN_SELECTED = 18, /* SSL_get0_alpn_selected of openssl. */
+	OISP_PROBE_FUNC_GNUTLS_RECORD_SEND = 20, /* gnutls_record_send of gnutls. */
+	OISP_PROBE_FUNC_GNUTLS_RECORD_SEND2 = 21, /* gnutls_record_send2 of gnutls. */
+	OISP_PROBE_FUNC_GNUTLS_RECORD_SEND_RANGE = 22, /* gnutls_record_send_range of gnutls. */
+	OISP_PROBE_FUNC_GNUTLS_RECORD_RECV = 23, /* gnutls_record_recv of gnutls. */
+	OISP_PROBE_FUNC_GNUTLS_RECORD_RECV_SEQ = 24, /* gnutls_record_recv_seq of gnutls. */
+	OISP_PROBE_FUNC_GNUTLS_RECORD_RECV_EARLY_DATA = 25, /* gnutls_record_recv_early_data of gnutls. */
+	OISP_PROBE_FUNC_GNUTLS_RECORD_SEND_EARLY_DATA = 26, /* gnutls_record_send_early_data of gnutls. */
+	OISP_PROBE_FUNC_GNUTLS_RECORD_UNCORK = 27, /* gnutls_record_uncork of gnutls. */
+	OISP_PROBE_FUNC_GNUTLS_RECORD_RECV_PACKET = 28, /* gnutls_record_recv_packet of gnutls. */
+	OISP_PROBE_FUNC_GNUTLS_RECORD_SEND_FILE = 29, /* gnutls_record_send_file of gnutls. */
+	OISP_PROBE_FUNC_GNUTLS_HANDSHAKE = 30, /* gnutls_handshake of gnutls. */
+	OISP_PROBE_FUNC_GNUTLS_TRANSPORT_SET_INT2 = 31, /* gnutls_transport_set_int2 of gnutls. */
+	OISP_PROBE_FUNC_GNUTLS_SERVER_NAME_SET = 33, /* gnutls_server_name_set of gnutls. */
+	OISP_PROBE_FUNC_GNUTLS_ALPN_SET_PROTOCOLS = 34, /* gnutls_alpn_set_protocols of gnutls. */
+	OISP_PROBE_FUNC_GNUTLS_ALPN_GET_SELECTED_PROTOCOL = 35, /* gnutls_alpn_get_selected_protocol of gnutls. */
+	OISP_PROBE_FUNC_GNUTLS_BYE = 36, /* gnutls_bye of gnutls. */
+	OISP_PROBE_FUNC_GNUTLS_DEINIT = 37, /* gnutls_deinit of gnutls. */
+	OISP_PROBE_FUNC_NSS_IMPORT_FD = 40, /* SSL_ImportFD of nss. */
+	OISP_PROBE_FUNC_NSS_SET_URL = 41, /* SSL_SetURL of nss. */
+	OISP_PROBE_FUNC_PR_WRITE = 42, /* PR_Write of nspr. */
+	OISP_PROBE_FUNC_PR_SEND = 43, /* PR_Send of nspr. */
+	OISP_PROBE_FUNC_PR_READ = 44, /* PR_Read of nspr. */
+	OISP_PROBE_FUNC_PR_RECV = 45, /* PR_Recv of nspr. */
+	OISP_PROBE_FUNC_PR_CLOSE = 46, /* PR_Close of nspr. */
 	OISP_PROBE_FUNC_PROCESS_EXEC = 64, /* The tracepoint sched_process_exec. */
 	OISP_PROBE_FUNC_PROCESS_EXIT = 65, /* The tracepoint sched_process_exit. */
 	OISP_PROBE_FUNC_PROCESS_FORK = 66, /* The tracepoint sched_process_fork. */
@@ -322,8 +371,9 @@ struct oisp_tls_data {
 	__oisp_u32 target; /* Number that the host gave the probed file, 0: not known; of pipe.data the file descriptor. */
 	__oisp_u32 reserved2; /* 0 */
 	struct oisp_peer peer;
+	__oisp_u64 since_ns; /* When the socket was connected or accepted; 0: not known. */
 };
-_Static_assert(sizeof(struct oisp_tls_data) == 144, "oisp_tls_data size");
+_Static_assert(sizeof(struct oisp_tls_data) == 152, "oisp_tls_data size");
 _Static_assert(__builtin_offsetof(struct oisp_tls_data, header) == 0, "oisp_tls_data.header");
 _Static_assert(__builtin_offsetof(struct oisp_tls_data, ssl) == 56, "oisp_tls_data.ssl");
 _Static_assert(__builtin_offsetof(struct oisp_tls_data, generation) == 64, "oisp_tls_data.generation");
@@ -338,6 +388,7 @@ _Static_assert(__builtin_offsetof(struct oisp_tls_data, reserved) == 95, "oisp_t
 _Static_assert(__builtin_offsetof(struct oisp_tls_data, target) == 96, "oisp_tls_data.target");
 _Static_assert(__builtin_offsetof(struct oisp_tls_data, reserved2) == 100, "oisp_tls_data.reserved2");
 _Static_assert(__builtin_offsetof(struct oisp_tls_data, peer) == 104, "oisp_tls_data.peer");
+_Static_assert(__builtin_offsetof(struct oisp_tls_data, since_ns) == 144, "oisp_tls_data.since_ns");
 
 /* kinds tls.close and sock.close; no payload. */
 struct oisp_tls_close {
@@ -357,6 +408,27 @@ _Static_assert(__builtin_offsetof(struct oisp_tls_close, read_bytes) == 72, "ois
 _Static_assert(__builtin_offsetof(struct oisp_tls_close, write_bytes) == 80, "oisp_tls_close.write_bytes");
 _Static_assert(__builtin_offsetof(struct oisp_tls_close, func) == 88, "oisp_tls_close.func");
 _Static_assert(__builtin_offsetof(struct oisp_tls_close, flags) == 92, "oisp_tls_close.flags");
+
+/* kind tls.name. */
+struct oisp_tls_name {
+	struct oisp_rec_header header;
+	__oisp_u64 ssl;
+	__oisp_u64 generation;
+	__oisp_u32 what; /* enum name_kind */
+	__oisp_u32 func; /* enum probe_func */
+	__oisp_u32 len; /* Bytes used of name. */
+	__oisp_u32 total; /* Bytes that there were. */
+	char name[256];
+};
+_Static_assert(sizeof(struct oisp_tls_name) == 344, "oisp_tls_name size");
+_Static_assert(__builtin_offsetof(struct oisp_tls_name, header) == 0, "oisp_tls_name.header");
+_Static_assert(__builtin_offsetof(struct oisp_tls_name, ssl) == 56, "oisp_tls_name.ssl");
+_Static_assert(__builtin_offsetof(struct oisp_tls_name, generation) == 64, "oisp_tls_name.generation");
+_Static_assert(__builtin_offsetof(struct oisp_tls_name, what) == 72, "oisp_tls_name.what");
+_Static_assert(__builtin_offsetof(struct oisp_tls_name, func) == 76, "oisp_tls_name.func");
+_Static_assert(__builtin_offsetof(struct oisp_tls_name, len) == 80, "oisp_tls_name.len");
+_Static_assert(__builtin_offsetof(struct oisp_tls_name, total) == 84, "oisp_tls_name.total");
+_Static_assert(__builtin_offsetof(struct oisp_tls_name, name) == 88, "oisp_tls_name.name");
 
 /* kind sys.exec. Paths are components from leaf to root, each ended by a NUL, joined by the decoder. */
 struct oisp_sys_exec {

@@ -17,6 +17,9 @@
 
 #define CALL_SLOTS 4
 
+/* How a call begins. */
+enum call_place { CALL_OUTERMOST = 0, CALL_INSIDE = 1, CALL_NOT_KEPT = 2 };
+
 struct call_frame {
 	u64 ssl;
 	u64 buf;
@@ -24,7 +27,8 @@ struct call_frame {
 	u64 moved_ptr; /* Where the function stores the moved length; 0: it returns it. */
 	u64 sp; /* Stack pointer at entry. */
 	u32 func; /* enum oisp_probe_func; 0: free. */
-	u32 told; /* A call inside this one has told its bytes. */
+	u16 direction; /* enum oisp_direction */
+	u16 told; /* A call inside this one has told its bytes. */
 };
 
 /* How far the copying of a call of several buffers has come. */
@@ -65,19 +69,23 @@ static __always_inline u64 entry_sp_at_return(struct pt_regs *ctx)
 #endif
 }
 
-/* What cannot be kept is counted when the call returns and its frame is not found: that covers every way to lose one. */
-static __always_inline void call_enter(const struct call_frame *frame)
+/*
+ * What cannot be kept is counted when the call returns and its frame is not found: that covers every way to lose one.
+ * Returns whether the thread was in a call already (enum call_place).
+ */
+static __always_inline u32 call_enter(const struct call_frame *frame)
 {
 	u64 id = bpf_get_current_pid_tgid();
 	struct call_stack *stack = bpf_map_lookup_elem(&call_stacks, &id);
 	struct call_frame *place = 0;
+	u32 live = 0;
 
 	if (!stack) {
 		if (bpf_map_update_elem(&call_stacks, &id, (const void *)&no_calls, BPF_NOEXIST))
-			return;
+			return CALL_NOT_KEPT;
 		stack = bpf_map_lookup_elem(&call_stacks, &id);
 		if (!stack)
-			return;
+			return CALL_NOT_KEPT;
 	}
 #pragma clang loop unroll(full)
 	for (int i = 0; i < CALL_SLOTS; i++) {
@@ -86,11 +94,14 @@ static __always_inline void call_enter(const struct call_frame *frame)
 		/* Same place, same function: the earlier call has not returned and never will. */
 		if (slot->sp < frame->sp || (slot->sp == frame->sp && slot->func == frame->func))
 			slot->func = 0;
+		live |= slot->func;
 		if (!slot->func)
 			place = slot;
 	}
-	if (place)
-		*place = *frame;
+	if (!place)
+		return CALL_NOT_KEPT;
+	*place = *frame;
+	return live ? CALL_INSIDE : CALL_OUTERMOST;
 }
 
 static __always_inline struct call_stack *current_calls(void)
@@ -131,11 +142,6 @@ static __always_inline bool call_leave(struct call_stack *stack, u32 func, u64 s
 	return found;
 }
 
-static __always_inline bool func_writes(u32 func)
-{
-	return func == OISP_PROBE_FUNC_SSL_WRITE || func == OISP_PROBE_FUNC_SSL_WRITE_EX || func == OISP_PROBE_FUNC_SSL_WRITE_EX2;
-}
-
 /* The bytes of this call are about to be told: the live calls around it that move the same bytes must not tell them again. */
 static __always_inline void call_told(struct call_stack *stack, const struct call_frame *inner)
 {
@@ -143,7 +149,7 @@ static __always_inline void call_told(struct call_stack *stack, const struct cal
 	for (int i = 0; i < CALL_SLOTS; i++) {
 		struct call_frame *outer = &stack->slots[i];
 
-		if (outer->func && outer->ssl == inner->ssl && func_writes(outer->func) == func_writes(inner->func) &&
+		if (outer->func && outer->ssl == inner->ssl && outer->direction == inner->direction &&
 		    inner->buf - outer->buf < outer->num)
 			outer->told = 1;
 	}
@@ -157,14 +163,30 @@ static __always_inline void calls_forget(void)
 	bpf_map_delete_elem(&call_stacks, &id);
 }
 
-/* The thread is in no probed call any more: its room is for others. */
-static __always_inline void calls_trim(const struct call_stack *stack)
+/* Whether the thread is in a call of that function on that TLS object. */
+static __always_inline bool call_inside(const struct call_stack *stack, u32 func, u64 ssl)
+{
+	bool found = false;
+
+#pragma clang loop unroll(full)
+	for (int i = 0; i < CALL_SLOTS; i++)
+		found |= stack->slots[i].func == func && stack->slots[i].ssl == ssl;
+	return found;
+}
+
+static __always_inline bool calls_live(const struct call_stack *stack)
 {
 	u32 live = 0;
 
 #pragma clang loop unroll(full)
 	for (int i = 0; i < CALL_SLOTS; i++)
 		live |= stack->slots[i].func;
-	if (!live)
+	return live;
+}
+
+/* The thread may be in no probed call any more: its room is for others then. */
+static __always_inline void calls_trim(const struct call_stack *stack)
+{
+	if (!calls_live(stack))
 		calls_forget();
 }

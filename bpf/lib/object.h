@@ -14,6 +14,7 @@ struct oisp_control control = {};
 KEEP_LAYOUT(rec_header);
 KEEP_LAYOUT(tls_data);
 KEEP_LAYOUT(tls_close);
+KEEP_LAYOUT(tls_name);
 KEEP_LAYOUT(sys_exec);
 KEEP_LAYOUT(sys_exit);
 KEEP_LAYOUT(sys_fork);

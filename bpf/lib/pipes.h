@@ -10,7 +10,6 @@
 #include "scope.h"
 #include "socket_io.h"
 
-#define SOCK_STREAM 1
 
 struct pipe_key {
 	u64 address; /* Of the pipe's inode, or of the socket that is written to. */

@@ -9,6 +9,13 @@
 #define AF_INET6 10
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
+#define SOCK_STREAM 1
+
+/* A socket as long as it is open: memory that is freed and used again has another inode. */
+struct socket_ref {
+	u64 sk; /* Address of struct sock; 0: none. */
+	u64 inode; /* Of the socket's file. */
+};
 
 /* What connect and accept have told of a TCP socket. */
 struct socket_note {
@@ -47,6 +54,31 @@ static __always_inline struct sock *sock_of_file(struct file *file)
 	return BPF_CORE_READ(socket, sk);
 }
 
+/* 0 for a socket that has no file: not yet, not any more, or the kernel's own. */
+static __always_inline u64 inode_of_sock(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino);
+}
+
+static __always_inline bool same_socket(const struct socket_ref *a, const struct socket_ref *b)
+{
+	return a->sk == b->sk && a->inode == b->inode;
+}
+
+/* Whether a descriptor still leads to the socket. The memory may be freed: reading it is safe, and what is there now has another inode. */
+static __always_inline bool socket_is_open(const struct socket_ref *ref)
+{
+	return ref->sk && inode_of_sock((struct sock *)ref->sk) == ref->inode;
+}
+
+/* TCP or what stands in for it. */
+static __always_inline bool is_internet_stream(struct sock *sk)
+{
+	u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	return (family == AF_INET || family == AF_INET6) && BPF_CORE_READ(sk, sk_type) == SOCK_STREAM;
+}
+
 static __always_inline u32 socket_role(struct sock *sk, u64 inode)
 {
 	struct socket_note *note = socket_note_of(sk);
@@ -54,10 +86,12 @@ static __always_inline u32 socket_role(struct sock *sk, u64 inode)
 	return note && note->inode == inode ? note->role : OISP_ROLE_UNKNOWN;
 }
 
-/* 0 for a socket that has no file: not yet, not any more, or the kernel's own. */
-static __always_inline u64 inode_of_sock(struct sock *sk)
+/* When it was connected or accepted; 0: not known. */
+static __always_inline u64 socket_since(struct sock *sk, u64 inode)
 {
-	return BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino);
+	struct socket_note *note = socket_note_of(sk);
+
+	return note && note->inode == inode ? note->since_ns : 0;
 }
 
 static __always_inline void put_ipv4(struct oisp_peer *peer, __be32 local, __be32 remote)

@@ -36,6 +36,7 @@ static __always_inline bool sys_is_native(struct pt_regs *regs)
 	return (regs->cs & 0xffff) == 0x33;
 }
 
+static __always_inline u64 sys_stack_pointer(struct pt_regs *regs) { return regs->sp; }
 static __always_inline u64 sys_arg0(struct pt_regs *regs) { return regs->di; }
 static __always_inline u64 sys_arg1(struct pt_regs *regs) { return regs->si; }
 static __always_inline u64 sys_arg2(struct pt_regs *regs) { return regs->dx; }
@@ -55,6 +56,7 @@ static __always_inline bool sys_is_native(struct pt_regs *regs)
 	return !(regs->user_regs.pstate & 0x10);
 }
 
+static __always_inline u64 sys_stack_pointer(struct pt_regs *regs) { return regs->user_regs.sp; }
 /* The result has taken the place of the first argument. */
 static __always_inline u64 sys_arg0(struct pt_regs *regs) { return regs->orig_x0; }
 static __always_inline u64 sys_arg1(struct pt_regs *regs) { return regs->user_regs.regs[1]; }

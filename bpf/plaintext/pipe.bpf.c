@@ -105,6 +105,7 @@ static __always_inline void tell_pipe(struct pipe_stream *known, const struct pi
 	head->target = fd;
 	head->reserved2 = 0;
 	__builtin_memset(&head->peer, 0, sizeof(head->peer));
+	head->since_ns = 0;
 	*moved += io->bytes;
 	put_pieces(stack, io);
 	if (!head->flags)

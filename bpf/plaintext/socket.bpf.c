@@ -103,6 +103,7 @@ static __always_inline void fill_plain(struct oisp_tls_data *head, const struct 
 	head->reserved2 = 0;
 	peer_of_sock(io->sk, &head->peer);
 	head->peer.role = socket_role(io->sk, io->inode);
+	head->since_ns = socket_since(io->sk, io->inode);
 }
 
 static __always_inline void tell_plain(struct plain_socket *known, const struct socket_io *io)

@@ -10,6 +10,7 @@
 #include "scope.h"
 #include "scope_rules.h"
 #include "task.h"
+#include "thread_sockets.h"
 #include "udp_flows.h"
 
 static __always_inline void put_args(struct oisp_sys_exec *rec, struct mm_struct *mm)
@@ -84,6 +85,7 @@ SEC("tp_btf/sched_process_exec") int process_exec(u64 *ctx)
 	struct oisp_sys_exec *rec;
 
 	calls_forget();
+	thread_sockets_forget();
 	/* Before the record that gives this process its new program. */
 	files_executed(current_tgid());
 	udp_process_ends(current_tgid(), 0);

@@ -9,6 +9,7 @@
 #include "ring.h"
 #include "scope.h"
 #include "task.h"
+#include "thread_sockets.h"
 #include "udp_flows.h"
 
 #define SIGNAL_GROUP_EXIT 4
@@ -69,6 +70,7 @@ SEC("tp_btf/sched_process_exit") int process_exit(u64 *ctx)
 	if (is_kernel_thread(task))
 		return 0;
 	calls_forget();
+	thread_sockets_forget();
 	if (BPF_CORE_READ(task, signal, live.counter) != 0)
 		return 0;
 	if (ended_before(task, tgid))

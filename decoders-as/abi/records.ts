@@ -25,6 +25,8 @@ export const FILE_INTERIM_S: u32 = 30;
 export const SCRIPT_AREA: u32 = 512;
 /** Bytes kept of the name of a script's interpreter. */
 export const INTERP_AREA: u32 = 256;
+/** Bytes kept of a name in TLS: the longest server name is 253. */
+export const NAME_AREA: u32 = 256;
 /** Bytes of a DNS message or piece in one net.dns record. */
 export const DNS_AREA: u32 = 4096;
 /** Bytes kept of a ClientHello: one with a post-quantum key share has about 1,800. */
@@ -72,6 +74,8 @@ export namespace Kind {
   export const TLS_HELLO: u32 = 14;
   /** One chunk of JSON-RPC that a program wrote to, or read from, a pipe or Unix socket; laid out like tls.data. */
   export const PIPE_DATA: u32 = 15;
+  /** A name that a program gave a TLS connection, or got from it: the server's, or an application protocol. */
+  export const TLS_NAME: u32 = 20;
   /** A process mapped an executable file that no process had mapped before, as far as the kernel side remembers. */
   export const SYS_MAP: u32 = 18;
   /** A process that was running before capture began, as /proc shows it. */
@@ -132,6 +136,16 @@ export namespace Verdict {
   export const SKIP_REQUESTS: u32 = 1;
   /** It speaks no HTTP: skip it from its next write on. */
   export const SKIP_ALL: u32 = 2;
+}
+
+/** What a tls.name record names. */
+export namespace NameKind {
+  /** The server that the client asks for (SNI). */
+  export const SERVER: u32 = 1;
+  /** Application protocols that the client offers (ALPN): each a length byte and a name, as in the ClientHello. */
+  export const OFFERED: u32 = 2;
+  /** The application protocol that was agreed on. */
+  export const SELECTED: u32 = 3;
 }
 
 /** Bits of sys_exec.flags: which area was cut at its limit or could not be read. */
@@ -352,6 +366,16 @@ export namespace Ledger {
   export const FILE_RING_FULL: u32 = 25;
   /** Names and positions that could not be read from the memory of the program. */
   export const FILE_FAULT: u32 = 26;
+  /** TLS connections whose socket was found. */
+  export const CONN_BOUND: u32 = 27;
+  /** Times that evidence contradicted the socket found for a TLS connection; the stronger evidence is kept. */
+  export const CONN_MISMATCH: u32 = 28;
+  /** TLS calls that moved payload without a buffer of the program's (SSL_sendfile), and their bytes: a gap in their stream. */
+  export const NO_BUFFER: u32 = 29;
+  /** tls.name records put into the ring. */
+  export const NAME_EMITTED: u32 = 30;
+  /** tls.name records lost: the ring buffer was full, or the name could not be read. */
+  export const NAME_LOST: u32 = 31;
   /** Sockets that could not be remembered: their role is not known, and neither their connect nor their flow is told. A datagram socket with a descriptor past 1023 is told when it is closed, but not at the end of its process. */
   export const SOCKET_FULL: u32 = 40;
   /** Network records put into the ring, and the bytes of DNS messages and ClientHellos in them. */
@@ -382,6 +406,76 @@ export namespace ProbeFunc {
   export const SSL_FREE: u32 = 6;
   /** SSL_clear of openssl. */
   export const SSL_CLEAR: u32 = 7;
+  /** SSL_do_handshake of openssl. */
+  export const SSL_DO_HANDSHAKE: u32 = 8;
+  /** SSL_set_fd of openssl. */
+  export const SSL_SET_FD: u32 = 9;
+  /** SSL_set_rfd of openssl. */
+  export const SSL_SET_RFD: u32 = 10;
+  /** SSL_set_wfd of openssl. */
+  export const SSL_SET_WFD: u32 = 11;
+  /** SSL_write_early_data of openssl. */
+  export const SSL_WRITE_EARLY_DATA: u32 = 12;
+  /** SSL_read_early_data of openssl. */
+  export const SSL_READ_EARLY_DATA: u32 = 13;
+  /** SSL_sendfile of openssl. */
+  export const SSL_SENDFILE: u32 = 14;
+  /** SSL_ctrl of openssl. */
+  export const SSL_CTRL: u32 = 15;
+  /** SSL_set_tlsext_host_name of openssl. */
+  export const SSL_SET_TLSEXT_HOST_NAME: u32 = 16;
+  /** SSL_set_alpn_protos of openssl. */
+  export const SSL_SET_ALPN_PROTOS: u32 = 17;
+  /** SSL_get0_alpn_selected of openssl. */
+  export const SSL_GET0_ALPN_SELECTED: u32 = 18;
+  /** gnutls_record_send of gnutls. */
+  export const GNUTLS_RECORD_SEND: u32 = 20;
+  /** gnutls_record_send2 of gnutls. */
+  export const GNUTLS_RECORD_SEND2: u32 = 21;
+  /** gnutls_record_send_range of gnutls. */
+  export const GNUTLS_RECORD_SEND_RANGE: u32 = 22;
+  /** gnutls_record_recv of gnutls. */
+  export const GNUTLS_RECORD_RECV: u32 = 23;
+  /** gnutls_record_recv_seq of gnutls. */
+  export const GNUTLS_RECORD_RECV_SEQ: u32 = 24;
+  /** gnutls_record_recv_early_data of gnutls. */
+  export const GNUTLS_RECORD_RECV_EARLY_DATA: u32 = 25;
+  /** gnutls_record_send_early_data of gnutls. */
+  export const GNUTLS_RECORD_SEND_EARLY_DATA: u32 = 26;
+  /** gnutls_record_uncork of gnutls. */
+  export const GNUTLS_RECORD_UNCORK: u32 = 27;
+  /** gnutls_record_recv_packet of gnutls. */
+  export const GNUTLS_RECORD_RECV_PACKET: u32 = 28;
+  /** gnutls_record_send_file of gnutls. */
+  export const GNUTLS_RECORD_SEND_FILE: u32 = 29;
+  /** gnutls_handshake of gnutls. */
+  export const GNUTLS_HANDSHAKE: u32 = 30;
+  /** gnutls_transport_set_int2 of gnutls. */
+  export const GNUTLS_TRANSPORT_SET_INT2: u32 = 31;
+  /** gnutls_server_name_set of gnutls. */
+  export const GNUTLS_SERVER_NAME_SET: u32 = 33;
+  /** gnutls_alpn_set_protocols of gnutls. */
+  export const GNUTLS_ALPN_SET_PROTOCOLS: u32 = 34;
+  /** gnutls_alpn_get_selected_protocol of gnutls. */
+  export const GNUTLS_ALPN_GET_SELECTED_PROTOCOL: u32 = 35;
+  /** gnutls_bye of gnutls. */
+  export const GNUTLS_BYE: u32 = 36;
+  /** gnutls_deinit of gnutls. */
+  export const GNUTLS_DEINIT: u32 = 37;
+  /** SSL_ImportFD of nss. */
+  export const NSS_IMPORT_FD: u32 = 40;
+  /** SSL_SetURL of nss. */
+  export const NSS_SET_URL: u32 = 41;
+  /** PR_Write of nspr. */
+  export const PR_WRITE: u32 = 42;
+  /** PR_Send of nspr. */
+  export const PR_SEND: u32 = 43;
+  /** PR_Read of nspr. */
+  export const PR_READ: u32 = 44;
+  /** PR_Recv of nspr. */
+  export const PR_RECV: u32 = 45;
+  /** PR_Close of nspr. */
+  export const PR_CLOSE: u32 = 46;
   /** The tracepoint sched_process_exec. */
   export const PROCESS_EXEC: u32 = 64;
   /** The tracepoint sched_process_exit. */
@@ -474,7 +568,7 @@ export namespace Peer {
 
 /** kinds tls.data, sock.data and pipe.data; len payload bytes follow. */
 export namespace TlsData {
-  export const SIZE: u32 = 144;
+  export const SIZE: u32 = 152;
   export function header(at: usize): usize {
     return at + 0;
   }
@@ -529,6 +623,10 @@ export namespace TlsData {
   export function peer(at: usize): usize {
     return at + 104;
   }
+  /** When the socket was connected or accepted; 0: not known. */
+  export function since_ns(at: usize): u64 {
+    return load<u64>(at, 144);
+  }
 }
 
 /** kinds tls.close and sock.close; no payload. */
@@ -558,6 +656,39 @@ export namespace TlsClose {
   /** enum close_flag */
   export function flags(at: usize): u32 {
     return load<u32>(at, 92);
+  }
+}
+
+/** kind tls.name. */
+export namespace TlsName {
+  export const SIZE: u32 = 344;
+  export function header(at: usize): usize {
+    return at + 0;
+  }
+  export function ssl(at: usize): u64 {
+    return load<u64>(at, 56);
+  }
+  export function generation(at: usize): u64 {
+    return load<u64>(at, 64);
+  }
+  /** enum name_kind */
+  export function what(at: usize): u32 {
+    return load<u32>(at, 72);
+  }
+  /** enum probe_func */
+  export function func(at: usize): u32 {
+    return load<u32>(at, 76);
+  }
+  /** Bytes used of name. */
+  export function len(at: usize): u32 {
+    return load<u32>(at, 80);
+  }
+  /** Bytes that there were. */
+  export function total(at: usize): u32 {
+    return load<u32>(at, 84);
+  }
+  export function name(at: usize): usize {
+    return at + 88;
   }
 }
 

@@ -135,6 +135,18 @@ describe('main line', () => {
           }
         });
 
+        it('names the socket that the server saw', () => {
+          for (const { model, request, response } of exchanges()) {
+            const port = mock.log.find((exchange) => exchange.model === model)?.peerPort;
+            for (const event of [request, response]) {
+              const peer = event.ext?.oisp_host?.['peer'] as Record<string, unknown> | undefined;
+              assert.ok(peer, event.event_type);
+              const { ip, port: remote, local_ip, local_port, protocol } = peer;
+              assert.deepEqual([ip, remote, local_ip, local_port, protocol], ['127.0.0.1', mock.port, '127.0.0.1', port, 'tcp']);
+            }
+          }
+        });
+
         it('has whole requests with the right model and roles', () => {
           for (const { call, body, model, request } of exchanges()) {
             const data = request.data as unknown as RequestData;

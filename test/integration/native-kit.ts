@@ -1,10 +1,11 @@
 // What the native integration tests share: the fixture program, symbol offsets, and a sensor whose batches become plain records. It asserts nothing.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { unpackMultiple } from 'msgpackr';
-import { probes } from '../../host/src/gen/probes.js';
+import { libraries, probes } from '../../host/src/gen/probes.js';
 import { Ledger, layoutOfKind, layouts } from '../../host/src/gen/records.js';
+import { libraryPaths } from '../../host/src/sources/ebpf/ld-cache.js';
 import { loadNative, type NativeBatch, type NativeOptions, type NativeSensor, type NativeStats } from '../../host/src/sources/ebpf/native.js';
 import { mustProbe, ROOT, scratch } from '../lib/run.js';
 
@@ -23,11 +24,11 @@ export interface SeenRecord {
   readonly payload: Buffer;
 }
 
-/** Compiles the fixture into a file of its own, so that no other test's probes are on it. */
-export function compileFixture(): string {
-  const out = join(scratch('native'), 'native-tls');
-  const source = join(ROOT, 'test', 'integration', 'fixtures', 'native-tls.c');
-  execFileSync(process.env['CC'] ?? 'cc', ['-O2', '-Wall', '-Wextra', '-Werror', '-pthread', '-rdynamic', source, '-o', out], { stdio: 'pipe' });
+/** Compiles a fixture into a file of its own, so that no other test's probes are on it. @param libraries options of the compiler, as pkg-config gives them. */
+export function compileFixture(name = 'native-tls', libraries: readonly string[] = []): string {
+  const out = join(scratch('native'), name);
+  const source = join(ROOT, 'test', 'integration', 'fixtures', `${name}.c`);
+  execFileSync(process.env['CC'] ?? 'cc', ['-O2', '-Wall', '-Wextra', '-Werror', '-pthread', '-rdynamic', source, ...libraries, '-o', out], { stdio: 'pipe' });
   return out;
 }
 
@@ -53,6 +54,12 @@ export function symbolOffsets(path: string): Map<string, number> {
     }
   }
   return found;
+}
+
+/** The installed libraries of some families, each file once. */
+export async function installedLibraries(families: readonly string[]): Promise<string[]> {
+  const sonames = libraries.filter((library) => families.includes(library.name)).flatMap((library) => library.sonames);
+  return [...new Set((await libraryPaths(sonames)).map((path) => realpathSync(path)))];
 }
 
 function fieldsOf(bytes: Buffer, layout: string, prefix = 0): Record<string, number> {
@@ -108,7 +115,7 @@ export class Capture {
     for (const probe of probes) {
       const offset = offsets.get(probe.symbol);
       if (offset === undefined) continue;
-      this.sensor.attachUprobe(probe.entry, path, offset, false, TARGET);
+      if (probe.entry) this.sensor.attachUprobe(probe.entry, path, offset, false, TARGET);
       if (probe.exit) this.sensor.attachUprobe(probe.exit, path, offset, true, TARGET);
       attached++;
     }
@@ -148,14 +155,14 @@ process.on('exit', () => {
 export class Fixture {
   readonly child: ChildProcess;
   private readonly ended: Promise<number | null>;
-  private readonly done: Promise<void>;
+  private readonly done: Promise<string>;
 
   constructor(path: string, ...args: (string | number)[]) {
     this.child = spawn(path, args.map(String), { stdio: ['pipe', 'pipe', 'inherit'] });
     running.add(this.child);
     this.ended = new Promise((resolve) => this.child.on('exit', resolve));
     this.done = new Promise((resolve, reject) => {
-      this.child.stdout!.once('data', () => resolve());
+      this.child.stdout!.once('data', (text: Buffer) => resolve(text.toString()));
       this.child.on('exit', (code, signal) => reject(new Error(`the fixture ended with ${code ?? signal} before it was done`)));
     });
   }
@@ -164,10 +171,10 @@ export class Fixture {
     return this.child.pid!;
   }
 
-  /** Runs the scenario to its end; the process stays. */
-  async go(): Promise<void> {
+  /** Runs the scenario to its end; the process stays. @returns what it printed. */
+  async go(): Promise<string> {
     this.child.stdin!.write('x');
-    await this.done;
+    return this.done;
   }
 
   async end(): Promise<void> {

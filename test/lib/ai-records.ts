@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Packr, Unpackr } from 'msgpackr';
 import { type CompiledDecoder, compileDecoder, DecoderModule } from '../../host/src/decode/decoder-module.js';
+import { Kind } from '../../host/src/gen/records.js';
 import { ROOT } from './run.js';
 
 const MEBI = 1 << 20;
@@ -37,7 +38,9 @@ export function aiModule(options: { outBytes?: number; maxConnections?: number; 
 export function readLane(bytes: Uint8Array): AiEvent[] {
   if (!bytes.length) return [];
   const rows = unpackr.unpackMultiple(Buffer.from(bytes)) as unknown[][];
-  return rows.map(([, type, ts, origin, , stream, index, data, meta]) => ({ type, ts: Number(ts), origin, stream, index, data, meta }) as AiEvent);
+  // Other modules of a chain may note what they know of connections beside it.
+  const events = rows.filter(([kind]) => kind === Kind.event);
+  return events.map(([, type, ts, origin, , stream, index, data, meta]) => ({ type, ts: Number(ts), origin, stream, index, data, meta }) as AiEvent);
 }
 
 /** Makes records, runs them through one module, collects bytes and events. */

@@ -14,17 +14,19 @@ const mock = await startMock({ port: portOf(values.port), keepLog: false, plain:
 process.stdout.write(`listening on ${mock.url}\n`);
 
 const told = new WeakSet<Exchange>();
-const timer = setInterval(() => {
+const tell = () => {
   for (const exchange of mock.log) {
     if (!exchange.done || told.has(exchange)) continue;
     told.add(exchange);
     process.stdout.write(
-      `${exchange.sequence} ${exchange.method} ${exchange.path} ${exchange.requestBytes} bytes -> ${exchange.status} ${exchange.responseBytes} bytes\n`,
+      `${exchange.sequence} ${exchange.method} ${exchange.path} from port ${exchange.peerPort} ${exchange.requestBytes} bytes -> ${exchange.status} ${exchange.responseBytes} bytes\n`,
     );
   }
-}, 200);
+};
+const timer = setInterval(tell, 200);
 const stop = () => {
   clearInterval(timer);
+  tell();
   void mock.close();
 };
 process.once('SIGINT', stop);

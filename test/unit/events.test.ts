@@ -1,13 +1,14 @@
-// Tests event ids, wall times, the process table and the links between events.
+// Tests event ids, wall times, peers, the process table and the links between events.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { OispEvent, ShardEvent } from '../../host/src/events/event.js';
 import { eventId, wallTime } from '../../host/src/events/event-id.js';
 import type { ProcessStart } from '../../host/src/events/raw-event.js';
 import { EventType } from '../../host/src/gen/events.js';
-import { ProcHow } from '../../host/src/gen/records.js';
+import { Kind, PeerOffset, ProcHow, Role, TlsDataOffset } from '../../host/src/gen/records.js';
 import { Correlator } from '../../host/src/transforms/correlate/index.js';
 import { containerId } from '../../host/src/transforms/enrich/container.js';
+import { peerOf } from '../../host/src/transforms/enrich/peer.js';
 import { ProcessTable } from '../../host/src/transforms/enrich/process-table.js';
 
 describe('an event id', () => {
@@ -128,4 +129,52 @@ describe('correlation', () => {
     assert.ok(correlator.counters().evicted >= 1);
     assert.equal(correlator.counters().exchanges, 2);
   });
+});
+
+describe('a peer', () => {
+  /** The fixed part of a tls.data record with a peer. */
+  function record(family: number, remote: readonly number[], over: { role?: number; since?: bigint; protocol?: number } = {}): Uint8Array {
+    const bytes = Buffer.alloc(TlsDataOffset.SIZE);
+    const at = TlsDataOffset.peer;
+    bytes.writeUInt16LE(family, at + PeerOffset.family);
+    bytes[at + PeerOffset.protocol] = over.protocol ?? 6;
+    bytes[at + PeerOffset.role] = over.role ?? Role.unknown;
+    bytes.writeUInt16LE(40_000, at + PeerOffset.local_port);
+    bytes.writeUInt16LE(443, at + PeerOffset.remote_port);
+    bytes.set([127, 0, 0, 1], at + PeerOffset.local_addr);
+    bytes.set(remote, at + PeerOffset.remote_addr);
+    bytes.writeBigUInt64LE(over.since ?? 0n, TlsDataOffset.since_ns);
+    return bytes;
+  }
+  const ip6 = (text: string) => text.split(':').flatMap((group) => [Number.parseInt(group, 16) >> 8, Number.parseInt(group, 16) & 255]);
+
+  it('is told with its addresses, role and time', () => {
+    const bytes = record(2, [104, 18, 7, 192], { role: Role.client, since: 5_000_000_000n });
+    assert.deepEqual(peerOf(Kind.tls_data, bytes, 1_700_000_000_000_000_000n), {
+      ip: '104.18.7.192',
+      port: 443,
+      local_ip: '127.0.0.1',
+      local_port: 40_000,
+      protocol: 'tcp',
+      role: 'client',
+      since: '2023-11-14T22:13:25.000000Z',
+    });
+  });
+  it('that is not known is left out', () => {
+    assert.equal(peerOf(Kind.tls_data, record(0, []), 0n), undefined);
+    assert.equal(peerOf(Kind.sys_exec, record(2, [1, 2, 3, 4]), 0n), undefined);
+    assert.equal(peerOf(Kind.tls_data, record(2, [1, 2, 3, 4]).subarray(0, 60), 0n), undefined);
+  });
+  it('on a Unix socket has no address', () => assert.deepEqual(peerOf(Kind.tls_data, record(1, []), 0n), { protocol: 'unix' }));
+  for (const [groups, text] of [
+    ['2606:4700:0:0:0:0:6812:7c0', '2606:4700::6812:7c0'],
+    ['0:0:0:0:0:0:0:1', '::1'],
+    ['0:0:0:0:0:0:0:0', '::'],
+    ['2001:db8:0:0:0:0:0:0', '2001:db8::'],
+    ['2001:db8:0:1:1:1:1:1', '2001:db8:0:1:1:1:1:1'],
+    ['2001:0:0:1:0:0:0:1', '2001:0:0:1::1'],
+    ['2001:db8:0:0:1:0:0:1', '2001:db8::1:0:0:1'],
+  ] as const) {
+    it(`writes ${groups} as ${text}`, () => assert.equal(peerOf(Kind.tls_data, record(10, ip6(groups)), 0n)?.ip, text));
+  }
 });

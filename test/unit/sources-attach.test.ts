@@ -66,10 +66,10 @@ test('a file is attached once, by whatever path it is found', { skip }, async ()
   assert.equal(await table.add(candidate(path)), 'known');
   assert.equal(port.links.size, links);
   const [target] = table.targets();
-  assert.deepEqual(
-    target?.functions.filter((f) => !f.attached).map((f) => f.detail),
-    ['symbol missing'],
-  );
+  const missing = target?.functions.filter((f) => !f.attached) ?? [];
+  // Only BoringSSL has it; what else is missing depends on the version.
+  assert.ok(missing.some((f) => f.symbol === 'SSL_set_tlsext_host_name'));
+  assert.deepEqual([...new Set(missing.map((f) => f.detail))], ['symbol missing']);
   table.detachAll();
   assert.equal(port.links.size, 0);
 });

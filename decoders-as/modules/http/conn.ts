@@ -140,6 +140,11 @@ export class Conn extends Entry {
   authority: usize = 0;
   authorityLength: u32 = 0;
   role: u32 = 0;
+  /** What connect or accept of its socket said, enum role. */
+  socketRole: u32 = 0;
+  /** Its first bytes, until they are told (first-bytes.ts); 0: none yet, or told. */
+  first: usize = 0;
+  firstTold: bool = false;
   /** Its first record had the flag `opened`. */
   opened: bool = false;
   /** Its first record was not at offset 0. */
@@ -239,6 +244,7 @@ export function dropConn(conn: Conn): void {
   dropDir(changetype<Dir>(conn.write));
   dropDir(changetype<Dir>(conn.read));
   if (conn.authority) heap.free(conn.authority);
+  if (conn.first) heap.free(conn.first);
   heap.free(changetype<usize>(conn));
 }
 

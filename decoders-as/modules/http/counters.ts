@@ -178,6 +178,7 @@ export namespace Count {
   export let malformed: u64 = 0;
   export let unknownClose: u64 = 0;
   export let afterDeflate: u64 = 0;
+  export let implausible: u64 = 0;
 }
 
 const faults: usize = memory.data(256);
@@ -220,6 +221,7 @@ export function writeStats(open: u32): void {
   stat('records_malformed', Count.malformed);
   stat('closes_unknown', Count.unknownClose);
   stat('after_compressed_bytes', Count.afterDeflate);
+  stat('connections_implausible', Count.implausible);
   stat('texts_replaced', recordsOut.replaced);
   stat('buffer_bytes', bufferedBytes + inflateBytes);
   for (let fault: u32 = 1; fault < Fault.COUNT; fault++) stat(faultName(fault), load<u64>(faults + ((<usize>fault) << 3)));

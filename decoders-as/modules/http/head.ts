@@ -121,6 +121,12 @@ function startFound(conn: Conn, dir: Dir, kind: u32, at: usize, length: u32): vo
   changetype<Dir>(conn.read).kinds = client ? Start.RESPONSE : Start.REQUEST;
 }
 
+/** Messages that are looked for in the middle of a stream: what the socket's role rules out there is the text of a body. At a beginning bytes rule. */
+function resyncKinds(conn: Conn, dir: Dir): u32 {
+  if (conn.role != Role.UNKNOWN || conn.socketRole == Role.UNKNOWN) return dir.kinds;
+  return roleOf(dir.direction, false) == conn.socketRole ? Start.REQUEST : Start.RESPONSE;
+}
+
 /** Bytes among which a message may begin at the end of any line. Returns where it stopped. */
 export function resync(conn: Conn, dir: Dir, at: usize, end: usize): usize {
   const feed = findByte(at, end, 10);
@@ -138,7 +144,7 @@ export function resync(conn: Conn, dir: Dir, at: usize, end: usize): usize {
     stop = from + head.line.length;
   }
   pend(dir, feed + 1 - at);
-  const start = stop > from && load<u8>(stop - 1) == 13 ? findStart(max(from, stop - 1 - min(LINE_MAX, stop - 1)), stop - 1, dir.kinds) : 0;
+  const start = stop > from && load<u8>(stop - 1) == 13 ? findStart(max(from, stop - 1 - min(LINE_MAX, stop - 1)), stop - 1, resyncKinds(conn, dir)) : 0;
   if (start == 0) {
     if (stop - from == 15 && startsWithText(from, 15, 'PRI * HTTP/2.0\r')) {
       Count.h2++;

@@ -1,11 +1,13 @@
-// The http module: tls.data and sock.data to http.head, http.body and http.end for HTTP/1; it decodes no provider's format and makes no events.
+// The http module: tls.data and sock.data to http.head, http.body and http.end for HTTP/1, and notes of what a connection's first bytes are and of those
+// that hold nothing for others; it decodes no provider's format and makes no events.
 import { defineModule, resuming, setError, Status } from '../../abi/module';
 import { Reader } from '../../abi/reader';
-import { CloseFlag, Kind, RecHeader, SysExit, TlsClose, TlsData, TlsFlag } from '../../abi/records';
+import { CloseFlag, Kind, Peer, RecHeader, Role, SysExit, TlsClose, TlsData, TlsFlag } from '../../abi/records';
 import { hash64 } from '../../lib/bytes';
 import { closeConn, evict } from './closing';
 import { Conn, conns, Dir, firstConnOf, makeConn, makeTables, Now, OUT_MIN, setAuthority } from './conn';
 import { Count, writeStats } from './counters';
+import { noteFirst, sample } from './first-bytes';
 import { lookAgain, noteDue, writeNote } from './note';
 import { feed, gap, joinStream, shed, skip } from './stream';
 
@@ -92,6 +94,7 @@ function tlsData(record: usize): i32 {
   const dir = conn.dir(TlsData.direction(record));
   const offset = TlsData.offset(record);
   place(conn, dir, record, offset, length);
+  if (!noteFirst(conn, false)) return Status.FULL;
   const known = <u32>min<u64>(dir.expected > offset ? dir.expected - offset : 0, length);
   const from = record + TlsData.SIZE + known;
   const stop = feed(conn, dir, from, record + TlsData.SIZE + length);
@@ -104,7 +107,9 @@ function tlsData(record: usize): i32 {
 /** Compares where a record begins with where its stream had got to: joined, gap, duplicate. Done twice it does nothing the second time. */
 function place(conn: Conn, dir: Dir, record: usize, offset: u64, length: u32): void {
   if (TlsData.flags(record) & TlsFlag.OPENED) conn.opened = true;
+  if (conn.socketRole == Role.UNKNOWN) conn.socketRole = Peer.role(TlsData.peer(record));
   if (!dir.seen) joinStream(conn, dir, offset);
+  if (placed != record && offset >= dir.expected) sample(conn, record, length, offset > dir.expected);
   if (offset > dir.expected) {
     const resumed = (TlsData.flags(record) & TlsFlag.RESUMED) != 0;
     if (resumed && conn.noted) lookAgain(conn);

@@ -7,18 +7,21 @@ export interface LibraryRow {
   readonly evidence: readonly string[];
 }
 
-/** One probed function. exit is absent where the return value is not needed. */
+/** One probed function: the programs at its entry and at its return, at least one of them. */
 export interface ProbeRow {
   readonly func: string;
   readonly value: number;
   readonly library: string;
   readonly symbol: string;
-  readonly entry: string;
+  readonly entry?: string;
   readonly exit?: string;
 }
 
 export const libraries: readonly LibraryRow[] = [
-  { name: 'openssl', sonames: ['libssl.so.3', 'libssl.so.1.1', 'libssl.so.1.0.0', 'libssl.so.10'], evidence: ['SSL_read', 'SSL_write', 'SSL_free'] },
+  { name: 'openssl', sonames: ['libssl.so.3', 'libssl.so.1.1', 'libssl.so.1.0.2', 'libssl.so.1.0.0', 'libssl.so.10', 'libssl.so.48', 'libssl.so.52', 'libssl.so.53', 'libssl.so.55', 'libssl.so.56'], evidence: ['SSL_read', 'SSL_write', 'SSL_free'] },
+  { name: 'gnutls', sonames: ['libgnutls.so.30', 'libgnutls.so.28'], evidence: ['gnutls_record_send', 'gnutls_record_recv', 'gnutls_deinit'] },
+  { name: 'nss', sonames: ['libssl3.so', 'libnss3.so'], evidence: ['SSL_ImportFD'] },
+  { name: 'nspr', sonames: ['libnspr4.so', 'libnss3.so'], evidence: ['PR_Write', 'PR_Read', 'PR_Close'] },
 ];
 
 export const probes: readonly ProbeRow[] = [
@@ -29,6 +32,41 @@ export const probes: readonly ProbeRow[] = [
   { func: 'ssl_write_ex2', value: 5, library: 'openssl', symbol: 'SSL_write_ex2', entry: 'ssl_write_ex2_entry', exit: 'ssl_write_ex2_exit' },
   { func: 'ssl_free', value: 6, library: 'openssl', symbol: 'SSL_free', entry: 'ssl_free_entry' },
   { func: 'ssl_clear', value: 7, library: 'openssl', symbol: 'SSL_clear', entry: 'ssl_clear_entry' },
+  { func: 'ssl_do_handshake', value: 8, library: 'openssl', symbol: 'SSL_do_handshake', entry: 'ssl_do_handshake_entry', exit: 'ssl_do_handshake_exit' },
+  { func: 'ssl_set_fd', value: 9, library: 'openssl', symbol: 'SSL_set_fd', entry: 'ssl_set_fd_entry' },
+  { func: 'ssl_set_rfd', value: 10, library: 'openssl', symbol: 'SSL_set_rfd', entry: 'ssl_set_fd_entry' },
+  { func: 'ssl_set_wfd', value: 11, library: 'openssl', symbol: 'SSL_set_wfd', entry: 'ssl_set_fd_entry' },
+  { func: 'ssl_write_early_data', value: 12, library: 'openssl', symbol: 'SSL_write_early_data', entry: 'ssl_write_early_data_entry', exit: 'ssl_write_early_data_exit' },
+  { func: 'ssl_read_early_data', value: 13, library: 'openssl', symbol: 'SSL_read_early_data', entry: 'ssl_read_early_data_entry', exit: 'ssl_read_early_data_exit' },
+  { func: 'ssl_sendfile', value: 14, library: 'openssl', symbol: 'SSL_sendfile', entry: 'ssl_sendfile_entry', exit: 'ssl_sendfile_exit' },
+  { func: 'ssl_ctrl', value: 15, library: 'openssl', symbol: 'SSL_ctrl', entry: 'ssl_ctrl_entry' },
+  { func: 'ssl_set_tlsext_host_name', value: 16, library: 'openssl', symbol: 'SSL_set_tlsext_host_name', entry: 'ssl_set_tlsext_host_name_entry' },
+  { func: 'ssl_set_alpn_protos', value: 17, library: 'openssl', symbol: 'SSL_set_alpn_protos', entry: 'ssl_set_alpn_protos_entry' },
+  { func: 'ssl_get0_alpn_selected', value: 18, library: 'openssl', symbol: 'SSL_get0_alpn_selected', entry: 'ssl_get0_alpn_selected_entry', exit: 'ssl_get0_alpn_selected_exit' },
+  { func: 'gnutls_record_send', value: 20, library: 'gnutls', symbol: 'gnutls_record_send', entry: 'gnutls_record_send_entry', exit: 'gnutls_record_send_exit' },
+  { func: 'gnutls_record_send2', value: 21, library: 'gnutls', symbol: 'gnutls_record_send2', entry: 'gnutls_record_send2_entry', exit: 'gnutls_record_send2_exit' },
+  { func: 'gnutls_record_send_range', value: 22, library: 'gnutls', symbol: 'gnutls_record_send_range', entry: 'gnutls_record_send_range_entry', exit: 'gnutls_record_send_range_exit' },
+  { func: 'gnutls_record_recv', value: 23, library: 'gnutls', symbol: 'gnutls_record_recv', entry: 'gnutls_record_recv_entry', exit: 'gnutls_record_recv_exit' },
+  { func: 'gnutls_record_recv_seq', value: 24, library: 'gnutls', symbol: 'gnutls_record_recv_seq', entry: 'gnutls_record_recv_seq_entry', exit: 'gnutls_record_recv_seq_exit' },
+  { func: 'gnutls_record_recv_early_data', value: 25, library: 'gnutls', symbol: 'gnutls_record_recv_early_data', entry: 'gnutls_record_recv_early_data_entry', exit: 'gnutls_record_recv_early_data_exit' },
+  { func: 'gnutls_record_send_early_data', value: 26, library: 'gnutls', symbol: 'gnutls_record_send_early_data', entry: 'gnutls_record_send_early_data_entry', exit: 'gnutls_record_send_early_data_exit' },
+  { func: 'gnutls_record_uncork', value: 27, library: 'gnutls', symbol: 'gnutls_record_uncork', entry: 'gnutls_record_uncork_entry', exit: 'gnutls_record_uncork_exit' },
+  { func: 'gnutls_record_recv_packet', value: 28, library: 'gnutls', symbol: 'gnutls_record_recv_packet', entry: 'gnutls_record_recv_packet_entry', exit: 'gnutls_record_recv_packet_exit' },
+  { func: 'gnutls_record_send_file', value: 29, library: 'gnutls', symbol: 'gnutls_record_send_file', entry: 'gnutls_record_send_file_entry', exit: 'gnutls_record_send_file_exit' },
+  { func: 'gnutls_handshake', value: 30, library: 'gnutls', symbol: 'gnutls_handshake', entry: 'gnutls_handshake_entry', exit: 'gnutls_handshake_exit' },
+  { func: 'gnutls_transport_set_int2', value: 31, library: 'gnutls', symbol: 'gnutls_transport_set_int2', entry: 'gnutls_transport_set_int2_entry' },
+  { func: 'gnutls_server_name_set', value: 33, library: 'gnutls', symbol: 'gnutls_server_name_set', entry: 'gnutls_server_name_set_entry' },
+  { func: 'gnutls_alpn_set_protocols', value: 34, library: 'gnutls', symbol: 'gnutls_alpn_set_protocols', entry: 'gnutls_alpn_set_protocols_entry' },
+  { func: 'gnutls_alpn_get_selected_protocol', value: 35, library: 'gnutls', symbol: 'gnutls_alpn_get_selected_protocol', entry: 'gnutls_alpn_get_selected_protocol_entry', exit: 'gnutls_alpn_get_selected_protocol_exit' },
+  { func: 'gnutls_bye', value: 36, library: 'gnutls', symbol: 'gnutls_bye', entry: 'gnutls_bye_entry' },
+  { func: 'gnutls_deinit', value: 37, library: 'gnutls', symbol: 'gnutls_deinit', entry: 'gnutls_deinit_entry' },
+  { func: 'nss_import_fd', value: 40, library: 'nss', symbol: 'SSL_ImportFD', exit: 'nss_import_fd_exit' },
+  { func: 'nss_set_url', value: 41, library: 'nss', symbol: 'SSL_SetURL', entry: 'nss_set_url_entry' },
+  { func: 'pr_write', value: 42, library: 'nspr', symbol: 'PR_Write', entry: 'pr_write_entry', exit: 'pr_write_exit' },
+  { func: 'pr_send', value: 43, library: 'nspr', symbol: 'PR_Send', entry: 'pr_send_entry', exit: 'pr_send_exit' },
+  { func: 'pr_read', value: 44, library: 'nspr', symbol: 'PR_Read', entry: 'pr_read_entry', exit: 'pr_read_exit' },
+  { func: 'pr_recv', value: 45, library: 'nspr', symbol: 'PR_Recv', entry: 'pr_recv_entry', exit: 'pr_recv_exit' },
+  { func: 'pr_close', value: 46, library: 'nspr', symbol: 'PR_Close', entry: 'pr_close_entry' },
 ];
 
 /** BPF programs that are attached when the object is loaded. */

@@ -38,6 +38,9 @@ export const SCRIPT_AREA = 512;
 /** Bytes kept of the name of a script's interpreter. */
 export const INTERP_AREA = 256;
 
+/** Bytes kept of a name in TLS: the longest server name is 253. */
+export const NAME_AREA = 256;
+
 /** Bytes of a DNS message or piece in one net.dns record. */
 export const DNS_AREA = 4096;
 
@@ -91,6 +94,8 @@ export const Kind = {
   tls_hello: 14,
   /** One chunk of JSON-RPC that a program wrote to, or read from, a pipe or Unix socket; laid out like tls.data. */
   pipe_data: 15,
+  /** A name that a program gave a TLS connection, or got from it: the server's, or an application protocol. */
+  tls_name: 20,
   /** A process mapped an executable file that no process had mapped before, as far as the kernel side remembers. */
   sys_map: 18,
   /** A process that was running before capture began, as /proc shows it. */
@@ -130,6 +135,7 @@ export const KindText: Readonly<Record<number, string>> = {
   13: 'net.dns',
   14: 'tls.hello',
   15: 'pipe.data',
+  20: 'tls.name',
   18: 'sys.map',
   16: 'sys.proc',
   17: 'conn.info',
@@ -208,6 +214,23 @@ export const VerdictText: Readonly<Record<number, string>> = {
   0: 'none',
   1: 'skip_requests',
   2: 'skip_all',
+};
+
+/** What a tls.name record names. */
+export const NameKind = {
+  /** The server that the client asks for (SNI). */
+  server: 1,
+  /** Application protocols that the client offers (ALPN): each a length byte and a name, as in the ClientHello. */
+  offered: 2,
+  /** The application protocol that was agreed on. */
+  selected: 3,
+} as const;
+
+/** Names of NameKind by number, as documents and events write them. */
+export const NameKindText: Readonly<Record<number, string>> = {
+  1: 'server',
+  2: 'offered',
+  3: 'selected',
 };
 
 /** Bits of sys_exec.flags: which area was cut at its limit or could not be read. */
@@ -537,6 +560,16 @@ export const Ledger = {
   file_ring_full: 25,
   /** Names and positions that could not be read from the memory of the program. */
   file_fault: 26,
+  /** TLS connections whose socket was found. */
+  conn_bound: 27,
+  /** Times that evidence contradicted the socket found for a TLS connection; the stronger evidence is kept. */
+  conn_mismatch: 28,
+  /** TLS calls that moved payload without a buffer of the program's (SSL_sendfile), and their bytes: a gap in their stream. */
+  no_buffer: 29,
+  /** tls.name records put into the ring. */
+  name_emitted: 30,
+  /** tls.name records lost: the ring buffer was full, or the name could not be read. */
+  name_lost: 31,
   /** Sockets that could not be remembered: their role is not known, and neither their connect nor their flow is told. A datagram socket with a descriptor past 1023 is told when it is closed, but not at the end of its process. */
   socket_full: 40,
   /** Network records put into the ring, and the bytes of DNS messages and ClientHellos in them. */
@@ -578,6 +611,11 @@ export const LedgerText: Readonly<Record<number, string>> = {
   24: 'file_skipped',
   25: 'file_ring_full',
   26: 'file_fault',
+  27: 'conn_bound',
+  28: 'conn_mismatch',
+  29: 'no_buffer',
+  30: 'name_emitted',
+  31: 'name_lost',
   40: 'socket_full',
   41: 'net_emitted',
   42: 'net_ring_full',
@@ -603,6 +641,76 @@ export const ProbeFunc = {
   ssl_free: 6,
   /** SSL_clear of openssl. */
   ssl_clear: 7,
+  /** SSL_do_handshake of openssl. */
+  ssl_do_handshake: 8,
+  /** SSL_set_fd of openssl. */
+  ssl_set_fd: 9,
+  /** SSL_set_rfd of openssl. */
+  ssl_set_rfd: 10,
+  /** SSL_set_wfd of openssl. */
+  ssl_set_wfd: 11,
+  /** SSL_write_early_data of openssl. */
+  ssl_write_early_data: 12,
+  /** SSL_read_early_data of openssl. */
+  ssl_read_early_data: 13,
+  /** SSL_sendfile of openssl. */
+  ssl_sendfile: 14,
+  /** SSL_ctrl of openssl. */
+  ssl_ctrl: 15,
+  /** SSL_set_tlsext_host_name of openssl. */
+  ssl_set_tlsext_host_name: 16,
+  /** SSL_set_alpn_protos of openssl. */
+  ssl_set_alpn_protos: 17,
+  /** SSL_get0_alpn_selected of openssl. */
+  ssl_get0_alpn_selected: 18,
+  /** gnutls_record_send of gnutls. */
+  gnutls_record_send: 20,
+  /** gnutls_record_send2 of gnutls. */
+  gnutls_record_send2: 21,
+  /** gnutls_record_send_range of gnutls. */
+  gnutls_record_send_range: 22,
+  /** gnutls_record_recv of gnutls. */
+  gnutls_record_recv: 23,
+  /** gnutls_record_recv_seq of gnutls. */
+  gnutls_record_recv_seq: 24,
+  /** gnutls_record_recv_early_data of gnutls. */
+  gnutls_record_recv_early_data: 25,
+  /** gnutls_record_send_early_data of gnutls. */
+  gnutls_record_send_early_data: 26,
+  /** gnutls_record_uncork of gnutls. */
+  gnutls_record_uncork: 27,
+  /** gnutls_record_recv_packet of gnutls. */
+  gnutls_record_recv_packet: 28,
+  /** gnutls_record_send_file of gnutls. */
+  gnutls_record_send_file: 29,
+  /** gnutls_handshake of gnutls. */
+  gnutls_handshake: 30,
+  /** gnutls_transport_set_int2 of gnutls. */
+  gnutls_transport_set_int2: 31,
+  /** gnutls_server_name_set of gnutls. */
+  gnutls_server_name_set: 33,
+  /** gnutls_alpn_set_protocols of gnutls. */
+  gnutls_alpn_set_protocols: 34,
+  /** gnutls_alpn_get_selected_protocol of gnutls. */
+  gnutls_alpn_get_selected_protocol: 35,
+  /** gnutls_bye of gnutls. */
+  gnutls_bye: 36,
+  /** gnutls_deinit of gnutls. */
+  gnutls_deinit: 37,
+  /** SSL_ImportFD of nss. */
+  nss_import_fd: 40,
+  /** SSL_SetURL of nss. */
+  nss_set_url: 41,
+  /** PR_Write of nspr. */
+  pr_write: 42,
+  /** PR_Send of nspr. */
+  pr_send: 43,
+  /** PR_Read of nspr. */
+  pr_read: 44,
+  /** PR_Recv of nspr. */
+  pr_recv: 45,
+  /** PR_Close of nspr. */
+  pr_close: 46,
   /** The tracepoint sched_process_exec. */
   process_exec: 64,
   /** The tracepoint sched_process_exit. */
@@ -627,6 +735,41 @@ export const ProbeFuncText: Readonly<Record<number, string>> = {
   5: 'ssl_write_ex2',
   6: 'ssl_free',
   7: 'ssl_clear',
+  8: 'ssl_do_handshake',
+  9: 'ssl_set_fd',
+  10: 'ssl_set_rfd',
+  11: 'ssl_set_wfd',
+  12: 'ssl_write_early_data',
+  13: 'ssl_read_early_data',
+  14: 'ssl_sendfile',
+  15: 'ssl_ctrl',
+  16: 'ssl_set_tlsext_host_name',
+  17: 'ssl_set_alpn_protos',
+  18: 'ssl_get0_alpn_selected',
+  20: 'gnutls_record_send',
+  21: 'gnutls_record_send2',
+  22: 'gnutls_record_send_range',
+  23: 'gnutls_record_recv',
+  24: 'gnutls_record_recv_seq',
+  25: 'gnutls_record_recv_early_data',
+  26: 'gnutls_record_send_early_data',
+  27: 'gnutls_record_uncork',
+  28: 'gnutls_record_recv_packet',
+  29: 'gnutls_record_send_file',
+  30: 'gnutls_handshake',
+  31: 'gnutls_transport_set_int2',
+  33: 'gnutls_server_name_set',
+  34: 'gnutls_alpn_set_protocols',
+  35: 'gnutls_alpn_get_selected_protocol',
+  36: 'gnutls_bye',
+  37: 'gnutls_deinit',
+  40: 'nss_import_fd',
+  41: 'nss_set_url',
+  42: 'pr_write',
+  43: 'pr_send',
+  44: 'pr_read',
+  45: 'pr_recv',
+  46: 'pr_close',
   64: 'sched_process_exec',
   65: 'sched_process_exit',
   66: 'sched_process_fork',
@@ -672,7 +815,7 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
     ],
   },
   tls_data: {
-    size: 144,
+    size: 152,
     fields: [
       { name: 'header', offset: 0, size: 56 },
       { name: 'ssl', offset: 56, size: 8 },
@@ -688,6 +831,7 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
       { name: 'target', offset: 96, size: 4 },
       { name: 'reserved2', offset: 100, size: 4 },
       { name: 'peer', offset: 104, size: 40 },
+      { name: 'since_ns', offset: 144, size: 8 },
     ],
   },
   tls_close: {
@@ -700,6 +844,19 @@ export const layouts: Readonly<Record<string, { readonly size: number; readonly 
       { name: 'write_bytes', offset: 80, size: 8 },
       { name: 'func', offset: 88, size: 4 },
       { name: 'flags', offset: 92, size: 4 },
+    ],
+  },
+  tls_name: {
+    size: 344,
+    fields: [
+      { name: 'header', offset: 0, size: 56 },
+      { name: 'ssl', offset: 56, size: 8 },
+      { name: 'generation', offset: 64, size: 8 },
+      { name: 'what', offset: 72, size: 4 },
+      { name: 'func', offset: 76, size: 4 },
+      { name: 'len', offset: 80, size: 4 },
+      { name: 'total', offset: 84, size: 4 },
+      { name: 'name', offset: 88, size: 256 },
     ],
   },
   sys_exec: {
@@ -884,6 +1041,7 @@ export const layoutOfKind: Readonly<Record<number, string>> = {
   15: 'tls_data',
   2: 'tls_close',
   7: 'tls_close',
+  20: 'tls_name',
   3: 'sys_exec',
   4: 'sys_exit',
   5: 'sys_fork',
@@ -926,7 +1084,7 @@ export const PeerOffset = {
 
 /** Byte offsets of tls_data: kinds tls.data, sock.data and pipe.data; len payload bytes follow. */
 export const TlsDataOffset = {
-  SIZE: 144,
+  SIZE: 152,
   header: 0,
   ssl: 56,
   generation: 64,
@@ -941,6 +1099,7 @@ export const TlsDataOffset = {
   target: 96,
   reserved2: 100,
   peer: 104,
+  since_ns: 144,
 } as const;
 
 /** Byte offsets of tls_close: kinds tls.close and sock.close; no payload. */
@@ -953,6 +1112,19 @@ export const TlsCloseOffset = {
   write_bytes: 80,
   func: 88,
   flags: 92,
+} as const;
+
+/** Byte offsets of tls_name: kind tls.name. */
+export const TlsNameOffset = {
+  SIZE: 344,
+  header: 0,
+  ssl: 56,
+  generation: 64,
+  what: 72,
+  func: 76,
+  len: 80,
+  total: 84,
+  name: 88,
 } as const;
 
 /** Byte offsets of sys_exec: kind sys.exec. Paths are components from leaf to root, each ended by a NUL, joined by the decoder. */

@@ -213,7 +213,7 @@ export class AttachTable {
       try {
         // The return first: a return without its entry is ignored, an entry without its return leaves a stale frame.
         if (exit !== undefined) own.push(this.#port.attachUprobe(exit, path, offset, true, id));
-        own.push(this.#port.attachUprobe(entry, path, offset, false, id));
+        if (entry !== undefined) own.push(this.#port.attachUprobe(entry, path, offset, false, id));
       } catch (error) {
         this.#detach(own);
         return { func, symbol, attached: false, detail: reasonOf(error) };

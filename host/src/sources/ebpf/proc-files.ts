@@ -1,5 +1,6 @@
 // Names the files that running processes execute, from /proc/PID/maps; opens none of them.
 import { open, readdir } from 'node:fs/promises';
+import { libraries } from '../../gen/probes.js';
 import { makeDev } from './kernel-identity.js';
 import { identify, isErrno } from './tls-file.js';
 
@@ -16,8 +17,10 @@ export interface MappedFile {
 /** Bytes of one maps file that are looked at: some 30,000 mappings. */
 const MAX_MAPS_BYTES = 4 << 20;
 const CHUNK = 64 << 10;
-/** libssl and its like under any of their names, and what often carries a TLS library inside: these are looked at first. */
-const TLS_NAME = /^(?:lib(?:ssl|gnutls|nspr4|nss3).*|libnode\.so.*|.*\.node)$/;
+/** The names of the schema without what follows ".so": "libssl" also finds libssl.so.1.1 and a bundle's libssl-1a2b3c.so. */
+const STEMS = [...new Set(libraries.flatMap((library) => library.sonames.map((soname) => soname.replace(/\.so.*$/, ''))))];
+/** A TLS library under any of its names, and what often carries one inside: these are looked at first. */
+const TLS_NAME = new RegExp(`^(?:(?:${STEMS.join('|')}).*|libnode\\.so.*|.*\\.node)$`);
 
 /** Ids of all processes, those that are gone by now included. */
 export async function processIds(): Promise<number[]> {

@@ -18,7 +18,7 @@ export interface FoundFunction {
   readonly offset: number | undefined;
 }
 
-/** A file of a known family. */
+/** A file of a known family, or of several (applications bundle NSS and NSPR): "nss+nspr". */
 export interface TlsFile {
   readonly family: string;
   readonly buildId: string | undefined;
@@ -117,10 +117,10 @@ export async function glance(handle: FileHandle, hints: SymbolHints): Promise<Tl
 }
 
 function tlsFile({ buildId }: ElfHead, symbols: ReadonlyMap<string, number>): TlsFile | undefined {
-  const library = libraries.find((l) => l.evidence.every((symbol) => symbols.has(symbol)));
-  if (library === undefined) return undefined;
-  const functions = probes.filter((probe) => probe.library === library.name).map((probe) => ({ probe, offset: symbols.get(probe.symbol) }));
-  return { family: library.name, buildId, functions };
+  const found = libraries.filter((l) => l.evidence.every((symbol) => symbols.has(symbol))).map((l) => l.name);
+  if (found.length === 0) return undefined;
+  const functions = probes.filter((probe) => found.includes(probe.library)).map((probe) => ({ probe, offset: symbols.get(probe.symbol) }));
+  return { family: found.join('+'), buildId, functions };
 }
 
 const MAX_HINTS = 256;

@@ -5,6 +5,7 @@ import type { EventMeta, ProcessEnd, ProcessStart, RawEvent } from '../../events
 import type { HostContext } from '../../events/source.js';
 import { EventType, OISP_VERSION } from '../../gen/events.js';
 import { Kind, layoutOfKind, NetFlowOffset, NetOpenOffset, ProbeFunc, ProbeFuncText, RecHeaderOffset, TlsDataOffset } from '../../gen/records.js';
+import { type PeerContext, peerOf } from './peer.js';
 import { ProcessTable, type ProcessTableCounters } from './process-table.js';
 
 export interface EnrichOptions {
@@ -60,6 +61,7 @@ export class Enricher {
     if (!origin) this.noOrigin++;
     const wallNs = raw.ts + clockOffsetNs;
     const process = origin && this.describe(origin, clockOffsetNs);
+    const peer = origin && peerOf(origin.kind, raw.origin, clockOffsetNs);
     const event: OispEvent = {
       oisp_version: OISP_VERSION,
       event_id: eventId(Number(wallNs / 1_000_000n), this.identity(raw, origin)),
@@ -72,7 +74,7 @@ export class Enricher {
       source: { collector: 'oisp-host', collector_version: this.options.version, ...capture(origin) },
       confidence: confidence(raw.meta, origin, process),
       data: raw.data,
-      ext: { oisp_host: this.ext(raw) },
+      ext: { oisp_host: this.ext(raw, peer) },
     };
     if (raw.type === EventType.tool_call && process?.name) event.data['agent'] ??= { name: process.name };
     return { event, exchange: raw.conn === null ? null : `${raw.conn}:${raw.stream ?? 0}` };
@@ -101,13 +103,14 @@ export class Enricher {
     return { uid: origin.uid, gid: origin.gid, ...(user !== undefined && { user }) };
   }
 
-  private ext(raw: RawEvent): Record<string, unknown> {
+  private ext(raw: RawEvent, peer: PeerContext | undefined): Record<string, unknown> {
     const { meta } = raw;
 
     return {
       ...this.identities[raw.decoder],
       shard: this.options.shard,
       ...(raw.conn !== null && { connection: raw.conn, exchange: raw.stream }),
+      ...(peer && { peer }),
       ...(meta.provider !== undefined && { provider: meta.provider }),
       ...(meta.role !== undefined && { role: meta.role }),
       ...(meta.missing_bytes !== undefined && { missing_bytes: meta.missing_bytes }),
