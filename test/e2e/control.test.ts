@@ -81,7 +81,7 @@ describe('the control socket of a daemon', () => {
       }
       const libssl = status.targets.find(({ path }) => /libssl\.so/.test(path));
       assert.ok(libssl?.functions.some(({ attached }) => attached));
-      assert.deepEqual(status.decoders.map(({ name }) => name).sort(), ['ai', 'http', 'system']);
+      assert.deepEqual(status.decoders.map(({ name }) => name).sort(), ['ai', 'dns', 'http', 'network', 'system']);
       for (const { sha256 } of status.decoders) assert.match(sha256, /^[0-9a-f]{64}$/);
       assert.equal(status.shards.length, 1);
       assert.ok(status.sink.written >= 2);
