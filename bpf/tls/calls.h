@@ -169,6 +169,17 @@ static __always_inline void tls_bufferless_exit(struct pt_regs *ctx, u32 func)
 	tls_return(ctx, stack, &frame, 0);
 }
 
+/* Whether payload has moved: libraries make an object as new themselves when its handshake begins, and it stays the connection it is. */
+static __always_inline bool tls_has_moved(u64 ssl)
+{
+	struct conn_key key;
+	struct conn_state *conn;
+
+	conn_key_of(&key, ssl);
+	conn = bpf_map_lookup_elem(&connections, &key);
+	return conn && (conn->read_bytes || conn->write_bytes);
+}
+
 /* The TLS object is gone, or as new. A connection that no call was seen on has nothing to close. */
 static __always_inline void tls_close(u64 ssl, u32 func)
 {

@@ -168,6 +168,7 @@ SEC("uprobe") int ssl_free_entry(struct pt_regs *ctx)
 
 SEC("uprobe") int ssl_clear_entry(struct pt_regs *ctx)
 {
-	tls_close(PT_REGS_PARM1(ctx), OISP_PROBE_FUNC_SSL_CLEAR);
+	if (tls_has_moved(PT_REGS_PARM1(ctx)))
+		tls_close(PT_REGS_PARM1(ctx), OISP_PROBE_FUNC_SSL_CLEAR);
 	return 0;
 }

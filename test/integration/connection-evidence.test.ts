@@ -129,6 +129,7 @@ const CASES: Record<string, { steps: string; sockets: Record<number, number | un
     sockets: { 0: 1 },
     bound: 1,
   },
+  'SSL_clear before any payload keeps the socket: a handshake begins with it': { steps: 'open:0 fd:0:0 clear:0 tell:0', sockets: { 0: 0 } },
   'SSL_clear drops the socket': { steps: 'open:0 fd:0:0 tell:0 clear:0 tell:0', sockets: { 0: undefined }, bound: 1 },
   'SSL_free drops it, and the socket is free for another connection': {
     steps: `open:0 fd:0:0 free:0 write:1:300 send:0:${DATA}:317 tell:0 tell:1`,

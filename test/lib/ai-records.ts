@@ -91,6 +91,8 @@ export const ORIGIN: Buffer = (() => {
 const MS = 1_000_000;
 
 export interface HeadOptions {
+  /** Server name, protocols offered, protocol agreed on. */
+  readonly names?: readonly (string | null)[];
   conn?: bigint;
   stream?: number;
   role?: number;
@@ -124,6 +126,7 @@ export function requestHead(o: HeadOptions = {}): Buffer {
     o.origin ?? ORIGIN,
     o.authority === undefined ? 'api.openai.com' : o.authority,
     false,
+    ...(o.names ?? []),
   ]);
 }
 

@@ -74,6 +74,10 @@ export class Exchange extends Entry {
   status: u32 = 0;
   /** request-id or x-request-id of the response. */
   headerRequestId: usize = 0;
+  /** Names of the connection's TLS, as the program gave them or asked for them. */
+  serverName: usize = 0;
+  alpnOffered: usize = 0;
+  alpn: usize = 0;
   /** FormatId; 0: not known. */
   format: u32 = 0;
   conversation: u64 = 0;
@@ -196,6 +200,9 @@ export function freeExchange(at: usize): void {
   bufFree(x.authHeader);
   bufFree(x.authKey);
   bufFree(x.headerRequestId);
+  bufFree(x.serverName);
+  bufFree(x.alpnOffered);
+  bufFree(x.alpn);
   bufFree(x.requestModel);
   bufFree(x.template);
   if (changetype<usize>(x.sse)) sseFree(x.sse);

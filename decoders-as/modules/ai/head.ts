@@ -11,6 +11,7 @@ import { contains, indexOf, isText, startsWith } from './text';
 
 const HEADER_LIMIT: u32 = 8192;
 const ORIGIN_LIMIT: u32 = 4096;
+const NAME_LIMIT: u32 = 512;
 
 /** The head record at hand; addresses lie in the in buffer. */
 export namespace Head {
@@ -31,6 +32,8 @@ export namespace Head {
   export let originLength: u32 = 0;
   export let authority: usize = 0;
   export let authorityLength: u32 = 0;
+  /** Address and length of each of the names of TLS: server, offered, selected. */
+  export const names: usize = memory.data(3 * 8);
 }
 
 /** Reads the elements after the kind; false: they are not what the ABI says. */
@@ -55,7 +58,29 @@ export function readHead(at: usize, end: usize): bool {
   Head.originLength = Reader.length;
   Head.authority = Reader.strOrNil();
   Head.authorityLength = Reader.length;
+  Reader.boolean();
+  readNames(end);
   return !Reader.failed;
+}
+
+/** Elements that came later than the others: a head may end before them. */
+function readNames(end: usize): void {
+  memory.fill(Head.names, 0, 3 * 8);
+  for (let i: usize = 0; i < 3 && Reader.at < end; i++) {
+    store<u32>(Head.names + i * 8, <u32>Reader.strOrNil());
+    store<u32>(Head.names + i * 8, Reader.length, 4);
+  }
+}
+
+function takeNames(x: Exchange): void {
+  x.serverName = keptName(x.serverName, 0);
+  x.alpnOffered = keptName(x.alpnOffered, 1);
+  x.alpn = keptName(x.alpn, 2);
+}
+
+function keptName(buf: usize, index: usize): usize {
+  const at = Head.names + index * 8;
+  return load<u32>(at) ? bufSet(buf, load<u32>(at), load<u32>(at, 4), NAME_LIMIT) : buf;
 }
 
 let contentType: usize = 0;
@@ -170,6 +195,7 @@ export function takeRequestHead(x: Exchange): void {
   begin(x.request);
   x.plain = Head.originLength >= RecHeader.SIZE && RecHeader.kind(Head.origin) == Kind.SOCK_DATA;
   x.role = Head.role;
+  takeNames(x);
   takeTarget(x);
   readHeaders(x);
   takeHost(x);
@@ -194,6 +220,7 @@ export function takeRequestHead(x: Exchange): void {
 export function takeResponseHead(x: Exchange): void {
   begin(x.response);
   if (x.role == Role.UNKNOWN) x.role = Head.role;
+  takeNames(x);
   x.status = Head.status;
   readHeaders(x);
   takeHost(x);

@@ -91,6 +91,16 @@ export function pairMissing(what: string, bytes: u64): void {
   if (bytes) pairUint('missing_bytes', bytes);
 }
 
+function pairTls(x: Exchange): void {
+  if (!bufLength(x.serverName) && !bufLength(x.alpnOffered) && !bufLength(x.alpn)) return;
+  key('tls');
+  openMap();
+  pairBuf('sni', x.serverName);
+  pairBuf('alpn', x.alpn);
+  pairBuf('alpn_offered', x.alpnOffered);
+  close();
+}
+
 export function pairExt(x: Exchange, format: Format, response: bool): void {
   key('ext');
   openMap();
@@ -99,6 +109,7 @@ export function pairExt(x: Exchange, format: Format, response: bool): void {
   const version = response && x.response.version ? x.response.version : x.request.version;
   if (version) pairLiteral('http_version', version == 20 ? '2' : version == 10 ? '1.0' : '1.1');
   pairLiteral('format', format.name());
+  pairTls(x);
   if (response && bufLength(x.answer.rawTypes)) pairBuf('raw_types', x.answer.rawTypes);
   close();
 }

@@ -145,6 +145,8 @@ export class Conn extends Entry {
   /** Its first bytes, until they are told (first-bytes.ts); 0: none yet, or told. */
   first: usize = 0;
   firstTold: bool = false;
+  /** Names of its TLS (names.ts); 0: none were told. */
+  names: usize = 0;
   /** Its first record had the flag `opened`. */
   opened: bool = false;
   /** Its first record was not at offset 0. */
@@ -245,6 +247,7 @@ export function dropConn(conn: Conn): void {
   dropDir(changetype<Dir>(conn.read));
   if (conn.authority) heap.free(conn.authority);
   if (conn.first) heap.free(conn.first);
+  if (conn.names) heap.free(conn.names);
   heap.free(changetype<usize>(conn));
 }
 

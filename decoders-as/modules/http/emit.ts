@@ -3,6 +3,7 @@ import { calls, recordsOut } from '../../abi/module';
 import { Completeness, Direction, Kind, Role, TlsData } from '../../abi/records';
 import { Conn, Dir, Head, originOf } from './conn';
 import { Count, countFault, Fault, faultText } from './counters';
+import { writeNames } from './names';
 
 /** Most bytes of an http.body before its payload, with some to spare. */
 const BODY_HEAD: usize = 64;
@@ -18,7 +19,7 @@ export function writeHead(conn: Conn, dir: Dir, head: Head): bool {
   const out = recordsOut;
   const mark = out.begin();
   const start = head.start.ptr;
-  out.array(16);
+  out.array(19);
   out.uint(Kind.HTTP_HEAD);
   out.uint(conn.key);
   out.uint(dir.stream);
@@ -43,6 +44,7 @@ export function writeHead(conn: Conn, dir: Dir, head: Head): bool {
   out.bin(originOf(dir), TlsData.SIZE);
   out.strOrNil(conn.authority, conn.authorityLength);
   out.boolean(head.cut);
+  writeNames(out, conn);
   return out.commit(mark);
 }
 

@@ -2,12 +2,13 @@
 // that hold nothing for others; it decodes no provider's format and makes no events.
 import { defineModule, resuming, setError, Status } from '../../abi/module';
 import { Reader } from '../../abi/reader';
-import { CloseFlag, Kind, Peer, RecHeader, Role, SysExit, TlsClose, TlsData, TlsFlag } from '../../abi/records';
+import { CloseFlag, Kind, Peer, RecHeader, Role, SysExit, TlsClose, TlsData, TlsFlag, TlsName } from '../../abi/records';
 import { hash64 } from '../../lib/bytes';
 import { closeConn, evict } from './closing';
 import { Conn, conns, Dir, firstConnOf, makeConn, makeTables, Now, OUT_MIN, setAuthority } from './conn';
 import { Count, writeStats } from './counters';
 import { noteFirst, sample } from './first-bytes';
+import { NAME_HEAD, takeName } from './names';
 import { lookAgain, noteDue, writeNote } from './note';
 import { feed, gap, joinStream, shed, skip } from './stream';
 
@@ -63,6 +64,7 @@ function kernelRecord(at: usize, end: usize, size: u32): usize {
 function onRecord(kind: u32, at: usize, end: usize): i32 {
   if (kind == Kind.TLS_DATA || kind == Kind.SOCK_DATA) return tlsData(kernelRecord(at, end, TlsData.SIZE));
   if (kind == Kind.TLS_CLOSE || kind == Kind.SOCK_CLOSE) return tlsClose(kernelRecord(at, end, TlsClose.SIZE));
+  if (kind == Kind.TLS_NAME) return tlsName(kernelRecord(at, end, NAME_HEAD));
   if (kind == Kind.SYS_EXIT) return sysExit(kernelRecord(at, end, SysExit.SIZE));
   if (kind == Kind.CONN_INFO) return connInfo(at, end);
   return Status.DONE;
@@ -169,6 +171,16 @@ function sysExit(record: usize): i32 {
   return Status.DONE;
 }
 
+function tlsName(record: usize): i32 {
+  if (record == 0) return Status.DONE;
+  const length = Reader.length - NAME_HEAD;
+  const tgid = RecHeader.tgid(record);
+  const found = findConn(hash64(tgid, TlsName.ssl(record), TlsName.generation(record)), tgid);
+  if (found == 0) return Status.FULL;
+  if (!takeName(changetype<Conn>(found), record, length) && !resuming) Count.malformed++;
+  return Status.DONE;
+}
+
 function connInfo(at: usize, end: usize): i32 {
   Reader.open(at, end);
   const tgid = Reader.uint();
@@ -209,7 +221,7 @@ function onStats(): void {
 defineModule(
   'http',
   '0.1.0',
-  [Kind.TLS_DATA, Kind.TLS_CLOSE, Kind.SOCK_DATA, Kind.SOCK_CLOSE, Kind.SYS_EXIT, Kind.CONN_INFO],
+  [Kind.TLS_DATA, Kind.TLS_CLOSE, Kind.TLS_NAME, Kind.SOCK_DATA, Kind.SOCK_CLOSE, Kind.SYS_EXIT, Kind.CONN_INFO],
   [Kind.HTTP_HEAD, Kind.HTTP_BODY, Kind.HTTP_END, Kind.CONN_NOTE],
   onInit,
   onRecord,

@@ -20,6 +20,9 @@ const FIELDS: Readonly<Record<number, readonly string[]>> = {
     'origin',
     'authority',
     'cut',
+    'server_name',
+    'alpn_offered',
+    'alpn',
   ],
   [Kind.http_body]: ['connection', 'stream', 'message', 'direction', 'ts', 'offset', 'bytes'],
   [Kind.http_end]: [
