@@ -4,8 +4,8 @@
  *     call of 50,000 bytes:  | 16384 | 16384 | 16384 | 848 |     full chunks in a loop, the tail in the smallest class that holds it
  *
  * Programs run preemptible, so nothing is staged in per-CPU memory: bytes go from the process straight into the ring.
- * The two functions that write a chunk are global, so that the verifier walks them once and not once per chunk; kernels
- * before 5.12 let a global function have numbers only, so what all chunks share waits in the thread's call_stack.head.
+ * The functions that write a chunk and that go through the chunks are global, so that the verifier walks them once and
+ * not once per chunk and way that leads there (kernels before 6.4 give up after a million steps); kernels before 5.12 let a global function have numbers only, so what all chunks share waits in the thread's call_stack.head.
  */
 #pragma once
 #include "base.h"
@@ -93,7 +93,7 @@ static __always_inline u64 cut_flag(u64 moved, u64 kept, u64 captured)
 }
 
 /* moved is the true length of the call, > 0; the thread's call_stack.head is filled. */
-static __always_inline void put_call(u64 buf, u64 moved)
+__noinline int put_call(u64 buf, u64 moved)
 {
 	u64 kept = rate_keeps(moved);
 	u64 captured = kept > TLS_CALL_LIMIT ? TLS_CALL_LIMIT : kept;
@@ -116,4 +116,5 @@ static __always_inline void put_call(u64 buf, u64 moved)
 	}
 	if (captured > done)
 		put_tail(buf + done, captured - done, done, flags | end_flags);
+	return 0;
 }

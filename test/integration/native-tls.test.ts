@@ -14,6 +14,20 @@ before(() => {
 
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
 
+/** What the fixture has of OpenSSL. */
+const FUNCTIONS = [
+  'SSL_read',
+  'SSL_write',
+  'SSL_read_ex',
+  'SSL_write_ex',
+  'SSL_write_ex2',
+  'SSL_read_early_data',
+  'SSL_write_early_data',
+  'SSL_sendfile',
+  'SSL_free',
+  'SSL_clear',
+];
+
 interface Run {
   capture: Capture;
   pid: number;
@@ -23,7 +37,7 @@ interface Run {
 /** Runs one scenario under a sensor of its own. */
 async function observe(args: (string | number)[], options: ConstructorParameters<typeof Capture>[0] = {}): Promise<Run> {
   const capture = new Capture(options);
-  assert.equal(capture.attach(fixture), 7);
+  assert.equal(capture.attach(fixture), FUNCTIONS.length);
   capture.start();
   const program = new Fixture(fixture, ...args);
   await program.go();
@@ -100,6 +114,33 @@ test('only what a call reports as moved is captured: errors and retries are not'
   assert.equal(stream(records, Direction.read).records.length, 0);
   assert.equal(capture.ledger('seen').records, 1);
   assert.equal(capture.ledger('frame_lost').records, 0);
+});
+
+test('early data is told once, though other functions move it', async () => {
+  const { capture, records } = await observe(['early']);
+  const written = stream(records, Direction.write);
+  assert.equal(sha256(written.bytes), sha256(pattern(1, 1200)));
+  assert.equal(sha256(stream(records, Direction.read).bytes), sha256(pattern(50, 500)));
+  assert.equal(capture.ledger('frame_lost').records, 0);
+  assertBalanced(capture);
+});
+
+test('what SSL_sendfile sends is a counted gap of its length', async () => {
+  const { capture, records } = await observe(['sendfiles']);
+  const data = records.filter((r) => r.kind === Kind.tls_data);
+  assert.deepEqual(
+    data.map((r) => [r.fields['offset'], r.fields['len']]),
+    [
+      [0, 100],
+      [5100, 50],
+    ],
+  );
+  assert.deepEqual(capture.ledger('no_buffer'), { records: 1, bytes: 5000 });
+  assert.deepEqual(
+    closes(records).map((r) => r.fields['write_bytes']),
+    [5150],
+  );
+  assertBalanced(capture);
 });
 
 test('SSL_write_ex that calls or jumps to SSL_write_ex2 tells its bytes once', async () => {
@@ -235,6 +276,5 @@ test('a flood into a small ring loses bytes only where the ledger and the offset
 
 test('symbolOffsets finds the probed functions', () => {
   const offsets = symbolOffsets(fixture);
-  for (const name of ['SSL_read', 'SSL_write', 'SSL_read_ex', 'SSL_write_ex', 'SSL_write_ex2', 'SSL_free', 'SSL_clear'])
-    assert.ok(offsets.get(name)! > 0, name);
+  for (const name of FUNCTIONS) assert.ok(offsets.get(name)! > 0, name);
 });
