@@ -20,7 +20,7 @@ typedef unsigned int __oisp_u32;
 typedef unsigned long long __oisp_u64;
 #endif
 
-#define OISP_LAYOUT_VERSION 1
+#define OISP_LAYOUT_VERSION 2
 #define OISP_TLS_CHUNK 16384 /* Payload bytes of one tls.data record at most. */
 #define OISP_TLS_CALL_CHUNKS 256 /* Chunks copied of one call at most: 4 MiB, the rest is truncated. */
 #define OISP_SHED_HEAD 1024 /* Bytes that are still copied of a call of a process over its rate. */

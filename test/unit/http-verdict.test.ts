@@ -12,7 +12,7 @@ function decode(wire: Wire) {
   const module = decoder('http');
   const { lane0, lane1 } = runRecords(module, wire.records);
   const messages = messagesOf([...lane0, ...flushRecords(module)]);
-  return { messages, notes: lane1, stats: module.stats() };
+  return { messages, notes: lane1.filter(([, what]) => what === ConnNote.not_ai), stats: module.stats() };
 }
 
 /** The record that was added last says that the bytes before it were skipped. */
