@@ -141,8 +141,9 @@ describe('main line', () => {
             for (const event of [request, response]) {
               const peer = event.ext?.oisp_host?.['peer'] as Record<string, unknown> | undefined;
               assert.ok(peer, event.event_type);
-              const { ip, port: remote, local_ip, local_port, protocol } = peer;
-              assert.deepEqual([ip, remote, local_ip, local_port, protocol], ['127.0.0.1', mock.port, '127.0.0.1', port, 'tcp']);
+              const { ip, port: remote, local_ip, local_port, protocol, role, since } = peer;
+              assert.deepEqual([ip, remote, local_ip, local_port, protocol, role], ['127.0.0.1', mock.port, '127.0.0.1', port, 'tcp', 'client']);
+              assert.ok(String(since) < event.ts, `connected at ${String(since)}, before what was said at ${event.ts}`);
             }
           }
         });

@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
-import { Direction, Kind, PeerOffset, TlsDataOffset } from '../../host/src/gen/records.js';
+import { Direction, Kind, PeerOffset, Role, TlsDataOffset } from '../../host/src/gen/records.js';
 import { PROGRAMS } from '../lib/clients.js';
 import { mustProbe, ROOT } from '../lib/run.js';
 import { Capture, installedLibraries, type SeenRecord } from './native-kit.js';
@@ -157,6 +157,7 @@ interface Peer {
   readonly remotePort: number;
   readonly local: string;
   readonly remote: string;
+  readonly role: number;
 }
 
 function peerOf({ bytes }: SeenRecord): Peer {
@@ -169,16 +170,19 @@ function peerOf({ bytes }: SeenRecord): Peer {
     remotePort: bytes.readUInt16LE(at + PeerOffset.remote_port),
     local: address(PeerOffset.local_addr),
     remote: address(PeerOffset.remote_addr),
+    role: bytes[at + PeerOffset.role]!,
   };
 }
 
 const isBound = (record: SeenRecord) => peerOf(record).family !== 0;
 
-function assertNoneWrong(ends: readonly End[], port: number): void {
+/** @param seen the sensor saw the connections begin, so that it knows which end is which. */
+function assertNoneWrong(ends: readonly End[], port: number, seen: boolean): void {
   const here = '127.0.0.1';
   for (const end of ends) {
     const [localPort, remotePort] = end.server ? [port, end.port] : [end.port, port];
-    const right: Peer = { family: AF_INET, protocol: TCP, localPort, remotePort, local: here, remote: here };
+    const role = seen ? (end.server ? Role.server : Role.client) : Role.unknown;
+    const right: Peer = { family: AF_INET, protocol: TCP, localPort, remotePort, local: here, remote: here, role };
     for (const record of end.records) if (isBound(record)) assert.deepEqual(peerOf(record), right, `${end.server ? 'server' : 'client'} ${record.comm}`);
   }
 }
@@ -239,7 +243,7 @@ describe('peers of 48 node, 8 asyncio and one curl connection, from both ends', 
   });
 
   it('names no wrong socket on any record', () => {
-    assertNoneWrong(ends, traffic.port);
+    assertNoneWrong(ends, traffic.port, true);
     assert.equal(capture.ledger('conn_mismatch').records, 0, 'no evidence contradicted another');
   });
 
@@ -272,7 +276,7 @@ describe('peers of connections that are older than the sensor', { timeout: 120_0
 
   it('names no wrong socket on any record', () => {
     assert.equal(ends.length, 2 * KEEP_ALIVE);
-    assertNoneWrong(ends, traffic.port);
+    assertNoneWrong(ends, traffic.port, false);
     assert.equal(capture.ledger('conn_mismatch').records, 0);
   });
 
