@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what building needs (`setup.sh test`: testing too) and says so; never builds, and does nothing when it is all there already.
+# Installs what building needs (`setup.sh test`: testing too; `setup.sh kernels`: what boots guests) and says so; never builds, and does nothing when it is all there already.
 set -eu
 . "$(dirname -- "$0")/env.sh"
 
@@ -11,7 +11,13 @@ case $mode in
     commands='clang llvm-strip g++ pkg-config python3 curl openssl setpriv nsenter ip systemd-analyze wget gnutls-cli tstclnt'
     test_headers=/usr/include/openssl/ssl.h
     ;;
-  *) die "usage: setup.sh [base|test]" ;;
+  kernels)
+    # Guests of the other architecture are built for from here.
+    case $OISP_ARCH in arm64) other=x86-64 gxx=x86_64 ;; *) other=aarch64 gxx=aarch64 ;; esac
+    packages="qemu-system-x86 qemu-system-arm busybox-static cpio dash curl openssl debian-archive-keyring g++-$other-linux-gnu"
+    commands="qemu-system-x86_64 qemu-system-aarch64 busybox cpio dash curl openssl $gxx-linux-gnu-g++"
+    ;;
+  *) die "usage: setup.sh [base|test|kernels]" ;;
 esac
 headers="/usr/include/bpf/libbpf.h /usr/include/libelf.h /usr/include/zlib.h ${test_headers:-}"
 
@@ -128,5 +134,5 @@ fi
 "$NODE" -e '' 2>/dev/null || die "the pinned Node does not start here: it needs glibc 2.28 and libstdc++"
 
 printf '%s\n' "$key" >"$stamp"
-[ "$mode" = base ] || printf '%s\n' "$key" >.setup/base
+[ "$mode" != test ] || printf '%s\n' "$key" >.setup/base
 say "set-up done (Node $("$NODE" --version))"

@@ -31,6 +31,9 @@ export interface Ended {
   readonly peakKb: number;
 }
 
+/** Multiplies time limits, for machines that are known to be slow: guests without hardware virtualization. */
+const PATIENCE = Number(process.env['OISP_TEST_PATIENCE'] ?? 1);
+
 const children = new Set<ChildProcess>();
 const folders: string[] = [];
 process.on('exit', () => {
@@ -99,7 +102,8 @@ function start(args: readonly string[], options: RunOptions): ChildProcess {
   return child;
 }
 
-function watch(child: ChildProcess, args: readonly string[], timeoutMs: number): { ended: Promise<Ended>; stderr: () => string } {
+function watch(child: ChildProcess, args: readonly string[], limitMs: number): { ended: Promise<Ended>; stderr: () => string } {
+  const timeoutMs = limitMs * PATIENCE;
   const out: Buffer[] = [];
   let err = '';
   let peakKb = 0;
@@ -149,8 +153,8 @@ export async function startDaemon(args: readonly string[], options: RunOptions =
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => {
       child.kill('SIGKILL');
-      reject(new Error(`oisp-host run said nothing of capturing within 30 s; standard error: ${watched.stderr()}`));
-    }, 30_000);
+      reject(new Error(`oisp-host run said nothing of capturing within ${30 * PATIENCE} s; standard error: ${watched.stderr()}`));
+    }, 30_000 * PATIENCE);
     const look = () => {
       if (!READY.test(watched.stderr())) return;
       clearTimeout(timer);
@@ -176,10 +180,11 @@ export async function startDaemon(args: readonly string[], options: RunOptions =
 
 async function stopWithin(child: ChildProcess, ended: Promise<Ended>, signal: NodeJS.Signals): Promise<Ended> {
   if (child.exitCode === null && child.signalCode === null) child.kill(signal);
-  const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+  const timer = setTimeout(() => child.kill('SIGKILL'), 20_000 * PATIENCE);
   const result = await ended;
   clearTimeout(timer);
-  if (result.signal === 'SIGKILL') throw new Error(`oisp-host run did not end within 20 s after ${signal}; standard error: ${result.stderr.slice(-2000)}`);
+  if (result.signal === 'SIGKILL')
+    throw new Error(`oisp-host run did not end within ${20 * PATIENCE} s after ${signal}; standard error: ${result.stderr.slice(-2000)}`);
   return result;
 }
 

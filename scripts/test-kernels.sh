@@ -1,0 +1,15 @@
+#!/bin/sh
+# `npm run test:kernels [-- NAME...] [--json]`: sets up, builds, and runs the tests of test/kernels in guests with other kernels.
+# Exit code 69: nothing to boot guests with, or no kernel, can be had here; everything else that fails is a failure.
+set -eu
+. "$(dirname -- "$0")/env.sh"
+
+sh scripts/setup.sh test >&2
+sh scripts/setup.sh kernels >&2 || exit 69
+sh scripts/build.sh >&2
+sh scripts/fetch-guests.sh >&2
+for arch in $(grep -v '^#' test/kernels/guests.tsv | cut -f 2 | sort -u); do
+  say "packing what guests of $arch run" >&2
+  sh scripts/pack-guest.sh "$arch" >&2
+done
+exec "$NODE" --enable-source-maps dist/test/kernels/matrix.js "$@"
