@@ -3,19 +3,16 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { IMPLAUSIBLE_LIMIT, ProbeCheck } from '../../host/src/coverage/probe-check.js';
 import { CoverageTable, SOCKET } from '../../host/src/coverage/table.js';
-import type { OispEvent } from '../../host/src/events/event.js';
+import type { EventHead } from '../../host/src/events/outgoing.js';
 import { ConnNote, Kind } from '../../host/src/gen/records.js';
 import { note } from '../lib/notes.js';
 
-const event = (pid: number, type = 'ai.request'): OispEvent => ({
-  oisp_version: '0.1',
+const event = (pid: number, type = 'ai.request'): EventHead => ({
   event_id: 'e',
   event_type: type,
   ts: '2026-01-01T00:00:05.000000Z',
-  process: { pid },
-  source: { collector: 'oisp-host', collector_version: '0', capture_method: 'other' },
-  confidence: { level: 'high', completeness: 'full' },
-  data: {},
+  pid,
+  exchange: null,
 });
 
 const fileOf = (target: number) => (target === 1 ? { path: '/lib/libssl.so.3', family: 'openssl' } : undefined);

@@ -1,8 +1,9 @@
 // Tests event ids, wall times, peers, the process table and the links between events.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { OispEvent, ShardEvent } from '../../host/src/events/event.js';
+import type { OispEvent } from '../../host/src/events/event.js';
 import { eventId, wallTime } from '../../host/src/events/event-id.js';
+import type { OutgoingEvent } from '../../host/src/events/outgoing.js';
 import type { ProcessStart } from '../../host/src/events/raw-event.js';
 import { EventType } from '../../host/src/gen/events.js';
 import { Kind, PeerOffset, ProcHow, Role, TlsDataOffset } from '../../host/src/gen/records.js';
@@ -10,6 +11,7 @@ import { Correlator } from '../../host/src/transforms/correlate/index.js';
 import { containerId } from '../../host/src/transforms/enrich/container.js';
 import { peerOf } from '../../host/src/transforms/enrich/peer.js';
 import { ProcessTable } from '../../host/src/transforms/enrich/process-table.js';
+import { sealedAndOpened } from '../lib/outgoing.js';
 
 describe('an event id', () => {
   it('is a ULID that begins with its time', () => {
@@ -113,19 +115,23 @@ it('container ids are read from what Docker, containerd, CRI-O and Podman write'
 });
 
 describe('correlation', () => {
-  const made = (type: string, id: string, exchange: string | null): ShardEvent => ({ event: { event_id: id, event_type: type } as OispEvent, exchange });
+  const made = (type: string, id: string, exchange: string | null): OutgoingEvent =>
+    sealedAndOpened([{ event: { event_id: id, event_type: type } as OispEvent, exchange }])[0] as OutgoingEvent;
+  const linked = (correlator: Correlator, event: OutgoingEvent) => {
+    correlator.add(event);
+    return event.parse().related_events;
+  };
   it('links a response to its request, and each tool call to the response', () => {
     const correlator = new Correlator();
     correlator.add(made(EventType.ai_request, 'q', 'c:0'));
-    assert.deepEqual(correlator.add(made(EventType.ai_response, 'r', 'c:0')).related_events, [{ event_id: 'q', relationship: 'parent' }]);
-    for (const id of ['t1', 't2'])
-      assert.deepEqual(correlator.add(made(EventType.tool_call, id, 'c:0')).related_events, [{ event_id: 'r', relationship: 'caused_by' }]);
+    assert.deepEqual(linked(correlator, made(EventType.ai_response, 'r', 'c:0')), [{ event_id: 'q', relationship: 'parent' }]);
+    for (const id of ['t1', 't2']) assert.deepEqual(linked(correlator, made(EventType.tool_call, id, 'c:0')), [{ event_id: 'r', relationship: 'caused_by' }]);
     assert.equal(correlator.counters().linked, 3);
   });
   it('does not link across exchanges, and forgets the oldest at its bound', () => {
     const correlator = new Correlator(2);
     for (const exchange of ['c:0', 'c:1', 'c:2']) correlator.add(made(EventType.ai_request, exchange, exchange));
-    assert.equal(correlator.add(made(EventType.ai_response, 'r', 'c:0')).related_events, undefined);
+    assert.equal(linked(correlator, made(EventType.ai_response, 'r', 'c:0')), undefined);
     assert.ok(correlator.counters().evicted >= 1);
     assert.equal(correlator.counters().exchanges, 2);
   });

@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { paths, version } from '../../host/src/config/paths.js';
 import { loadDecoders } from '../../host/src/decode/load.js';
-import type { OispEvent, Sink } from '../../host/src/events/event.js';
+import type { OispEvent } from '../../host/src/events/event.js';
+import type { OutgoingEvent } from '../../host/src/events/outgoing.js';
+import type { Sink } from '../../host/src/events/sink.js';
 import type { RecordBatch, Source } from '../../host/src/events/source.js';
 import { EventType } from '../../host/src/gen/events.js';
 import { TlsDataOffset } from '../../host/src/gen/records.js';
@@ -71,10 +73,10 @@ class ListSink implements Sink {
   async open(): Promise<void> {
     await Promise.resolve();
   }
-  async write(events: readonly OispEvent[]): Promise<void> {
+  async write(events: readonly OutgoingEvent[]): Promise<void> {
     // A sink that is slow now and then must not let a later batch overtake.
     if (this.events.length % 7 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
-    this.events.push(...events);
+    this.events.push(...events.map((event) => event.parse()));
   }
   stopping(): void {
     this.events.length += 0;

@@ -6,13 +6,15 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { HostError } from '../../host/src/errors.js';
 import type { OispEvent } from '../../host/src/events/event.js';
+import type { OutgoingEvent } from '../../host/src/events/outgoing.js';
 import { ConsoleSink } from '../../host/src/sinks/console/index.js';
 import { JsonlSink } from '../../host/src/sinks/jsonl/index.js';
+import { sealedAndOpened } from '../lib/outgoing.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'oisp-sink-'));
 after(() => rmSync(folder, { recursive: true }));
 
-const event = (id: string, data: Record<string, unknown> = {}): OispEvent => ({
+const eventOf = (id: string, data: Record<string, unknown>): OispEvent => ({
   oisp_version: '0.1',
   event_id: id,
   event_type: 'ai.response',
@@ -21,8 +23,35 @@ const event = (id: string, data: Record<string, unknown> = {}): OispEvent => ({
   confidence: { level: 'high', completeness: 'full' },
   data,
 });
+const event = (id: string, data: Record<string, unknown> = {}): OutgoingEvent =>
+  sealedAndOpened([{ event: eventOf(id, data), exchange: null }])[0] as OutgoingEvent;
 
 describe('the jsonl sink', () => {
+  it('writes what was linked on the way, and text of any script, as it was', async () => {
+    const path = join(folder, 'linked.jsonl');
+    const sink = new JsonlSink(path);
+    await sink.open();
+    const events = sealedAndOpened(['å', '日本', '\u{1f600}', '\ud800'].map((text) => ({ event: eventOf(text, { text }), exchange: null })));
+    events[1]?.relate({ event_id: 'q', relationship: 'parent' });
+    // More parts than one system call takes.
+    const many = Array.from({ length: 1000 }, (_, i) => event(String(i)));
+    await sink.write([...events, ...many]);
+    await sink.close();
+    const lines = readFileSync(path, 'utf8').split('\n');
+    assert.equal(lines.pop(), '');
+    const seen = lines.map((line) => JSON.parse(line) as OispEvent);
+    assert.deepEqual(
+      seen.slice(0, 4).map(({ data }) => data['text']),
+      ['å', '日本', '\u{1f600}', '\ud800'],
+    );
+    assert.deepEqual(
+      seen.map(({ related_events }) => related_events).filter((related) => related !== undefined),
+      [[{ event_id: 'q', relationship: 'parent' }]],
+    );
+    assert.equal(seen.length, 1004);
+    assert.equal(sink.stats().bytes, statSync(path).size);
+  });
+
   it('appends one line per event to a file only its owner can read', async () => {
     const path = join(folder, 'a.jsonl');
     for (const id of ['1', '2']) {

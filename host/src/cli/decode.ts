@@ -3,6 +3,7 @@ import { paths, version } from '../config/paths.js';
 import { loadDecoders } from '../decode/load.js';
 import { HostError } from '../errors.js';
 import type { ShardEvent } from '../events/event.js';
+import { openEvents, sealEvents } from '../events/outgoing.js';
 import type { HostContext } from '../events/source.js';
 import { EventType } from '../gen/events.js';
 import { makeSink } from '../sinks/index.js';
@@ -50,8 +51,11 @@ export async function decode(flags: DecodeFlags): Promise<number> {
   // A response that was not given is not a response that never came.
   const asked = ({ event }: ShardEvent) => flags.response !== undefined || event.event_type !== EventType.ai_response;
   const give = async (events: readonly ShardEvent[]): Promise<void> => {
-    if (stage === undefined) await sink.write(events.filter(asked).map((event) => correlator.add(event)));
-    else await writeLines(lines);
+    if (stage === undefined) {
+      const outgoing = openEvents(sealEvents(events.filter(asked), (bytes) => new ArrayBuffer(bytes)));
+      for (const event of outgoing) correlator.add(event);
+      await sink.write(outgoing);
+    } else await writeLines(lines);
     lines = [];
   };
   const { request, response, authority, chunk = MAX_CHUNK, gap: gaps = [] } = flags;

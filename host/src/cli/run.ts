@@ -8,7 +8,7 @@ import { paths, version } from '../config/paths.js';
 import { Coverage } from '../coverage/index.js';
 import { loadDecoders } from '../decode/load.js';
 import { HostError } from '../errors.js';
-import type { Sink } from '../events/event.js';
+import type { Sink } from '../events/sink.js';
 import type { FileOpens, FileReads } from '../gen/records.js';
 import { makeSink, type SinkName } from '../sinks/index.js';
 import { EbpfSource, type FilesScope, readHostContext } from '../sources/ebpf/index.js';
@@ -63,7 +63,7 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
       coverage.note(noted);
       if (config['capture.verdicts']) source.judge(noted);
     },
-    onEvent: (event) => coverage.event(event),
+    onEvent: ({ head }) => coverage.event(head),
   });
   let state: RunState = 'starting';
   const scope = describeScope(config, command);

@@ -1,5 +1,5 @@
 // The coverage of a running daemon: takes notes and events as they come, and tells of them when asked; the probes it finds wrong it has taken off.
-import type { OispEvent } from '../events/event.js';
+import type { EventHead } from '../events/outgoing.js';
 import type { DescribedNote } from '../events/raw-event.js';
 import type { SourceStats } from '../events/source.js';
 import type { LateFile, ProcessUses, Target, UnreadableFile } from '../sources/ebpf/index.js';
@@ -42,7 +42,7 @@ export class Coverage {
     this.#check.note(note);
   }
 
-  event(event: OispEvent): void {
+  event(event: EventHead): void {
     this.#table.event(event);
   }
 

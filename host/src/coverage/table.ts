@@ -1,5 +1,5 @@
 // What was seen of the TLS and AI connections of each process, from the notes of decoders and from events; bounded, and it holds no captured bytes.
-import type { OispEvent } from '../events/event.js';
+import type { EventHead } from '../events/outgoing.js';
 import type { DescribedNote } from '../events/raw-event.js';
 import { ConnNote, Kind } from '../gen/records.js';
 
@@ -92,9 +92,9 @@ export class CoverageTable {
   }
 
   /** Takes AI events into account; others are none of its business. */
-  event({ event_type, ts, process }: OispEvent): void {
-    if (process === undefined || !event_type.startsWith('ai.')) return;
-    const row = this.#rows.get(this.#newest.get(process.pid) ?? '');
+  event({ event_type, ts, pid }: EventHead): void {
+    if (pid === undefined || !event_type.startsWith('ai.')) return;
+    const row = this.#rows.get(this.#newest.get(pid) ?? '');
     if (row === undefined) {
       this.#counters.events_without_row += 1;
       return;

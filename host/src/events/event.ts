@@ -1,4 +1,4 @@
-// The OISP v0.1 event as it leaves a shard, and how it travels to the sinks. Types only; the closed enums are generated.
+// The OISP v0.1 event as its shard makes it. Types only; the closed enums are generated.
 import type { EventTypeName } from '../gen/events.js';
 
 export interface ProcessRef {
@@ -57,21 +57,9 @@ export interface OispEvent {
   related_events?: RelatedEvent[];
 }
 
-/** An event on its way out of a shard, with the key that correlation joins it by. */
+/** An event in its shard, with the key that correlation joins it by. */
 export interface ShardEvent {
   event: OispEvent;
   /** `conn:stream` of the exchange it belongs to, or null. */
   exchange: string | null;
-}
-
-/** Where events end. write() resolves when the sink can take more; it counts what it could not deliver and never throws for one event. */
-export interface Sink {
-  readonly id: string;
-  open(): Promise<void>;
-  write(events: readonly OispEvent[]): Promise<void>;
-  /** The daemon is stopping: from now on trouble ends in counted drops after a few tries, so that the stop does not hang. */
-  stopping(): void;
-  /** Delivers what it still holds, then frees everything. Idempotent, safe before open. */
-  close(): Promise<void>;
-  stats(): { written: number; bytes: number; dropped: number; retries: number };
 }

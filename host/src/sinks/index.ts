@@ -1,5 +1,5 @@
 // The sinks there are, by the name configuration uses; a new sink is one folder and one line here.
-import type { Sink } from '../events/event.js';
+import type { Sink } from '../events/sink.js';
 import { ConsoleSink } from './console/index.js';
 import { JsonlSink } from './jsonl/index.js';
 

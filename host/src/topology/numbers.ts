@@ -1,5 +1,5 @@
 // Every number a run has, taken at one moment: what `status` shows while it goes on and what is told when it has ended. It changes none.
-import type { Sink } from '../events/event.js';
+import type { Sink } from '../events/sink.js';
 import type { Source, SourceStats } from '../events/source.js';
 import { type Ledger, makeLedger } from './ledger.js';
 import type { Pipeline, PipelineStats } from './pipeline.js';

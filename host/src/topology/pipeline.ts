@@ -1,7 +1,8 @@
 // Joins one source to the shards and the sink: batches in, events out in order, credit back. It decodes nothing itself.
 import { uptime } from 'node:os';
-import type { OispEvent, Sink } from '../events/event.js';
+import { type OutgoingEvent, openEvents } from '../events/outgoing.js';
 import type { DescribedNote } from '../events/raw-event.js';
+import type { Sink } from '../events/sink.js';
 import type { RecordBatch, Source } from '../events/source.js';
 import { Correlator } from '../transforms/correlate/index.js';
 import type { ShardAnswer } from './shard-entry.js';
@@ -20,7 +21,7 @@ export interface PipelineOptions {
   /** Told of what decoders note of connections: for the coverage report, and for verdicts. */
   readonly onNote?: (note: DescribedNote) => void;
   /** Told of every event, linked and about to be delivered. */
-  readonly onEvent?: (event: OispEvent) => void;
+  readonly onEvent?: (event: OutgoingEvent) => void;
   /** A line for the daemon's log. */
   readonly log: (line: string) => void;
   /** Whether idle connections expire by the machine's clock: for live sources only, so that a replay depends on nothing but its bytes. */
@@ -67,7 +68,7 @@ export class Pipeline {
     await this.options.source.stop();
     this.options.sink.stopping();
     await this.delivered;
-    for (const answer of await this.options.pool.flush()) await this.deliver(answer);
+    await this.deliverAll(await this.options.pool.flush());
     if (this.failure) throw this.failure;
   }
 
@@ -87,7 +88,7 @@ export class Pipeline {
     this.delivered = this.delivered.then(async () => {
       const result = await settled;
       if ('error' in result) this.fail(result.error, payloadBytes);
-      else await this.deliver(result.value);
+      else await this.deliver(result.value, shard);
       this.options.source.credit(shard, bytes);
     });
   }
@@ -96,21 +97,27 @@ export class Pipeline {
     const answers = this.options.pool.tick(Math.floor(uptime()));
     this.delivered = this.delivered.then(async () => {
       try {
-        for (const answer of await answers) await this.deliver(answer);
+        await this.deliverAll(await answers);
       } catch (error) {
         this.fail(error as Error, 0);
       }
     });
   }
 
-  private async deliver({ events, notes, log }: ShardAnswer): Promise<void> {
+  private async deliverAll(answers: readonly ShardAnswer[]): Promise<void> {
+    for (const [shard, answer] of answers.entries()) await this.deliver(answer, shard);
+  }
+
+  private async deliver({ events, notes, log }: ShardAnswer, shard: number): Promise<void> {
     for (const line of log) this.options.log(line);
     for (const note of notes) this.options.onNote?.(note);
-    if (!events.length) return;
-    const linked: OispEvent[] = events.map((event) => this.correlator.add(event));
-    this.counts.events += linked.length;
-    if (this.options.onEvent) for (const event of linked) this.options.onEvent(event);
-    await this.options.sink.write(linked);
+    const outgoing = openEvents(events);
+    if (!outgoing.length) return;
+    for (const event of outgoing) this.correlator.add(event);
+    this.counts.events += outgoing.length;
+    if (this.options.onEvent) for (const event of outgoing) this.options.onEvent(event);
+    await this.options.sink.write(outgoing);
+    this.options.pool.giveBack(shard, events.bytes.buffer);
   }
 
   private fail(error: Error, payloadBytes: number): void {

@@ -2,6 +2,7 @@
 import { Piscina } from 'piscina';
 import type { LoadedDecoder } from '../decode/chain.js';
 import { HostError } from '../errors.js';
+import { REUSED_BYTES } from '../events/outgoing.js';
 import type { HostContext, RecordBatch } from '../events/source.js';
 import type { ShardStats } from './shard.js';
 import type { ShardAnswer, ShardTask } from './shard-entry.js';
@@ -18,6 +19,8 @@ const MAX_QUEUE = 4096;
 
 export class ShardPool {
   private readonly pools: Piscina<ShardTask, ShardAnswer>[];
+  /** Of each shard: a buffer that goes back with its next batch. */
+  private readonly spares: (ArrayBuffer | undefined)[] = [];
 
   constructor(private readonly options: ShardPoolOptions) {
     const filename = new URL('./shard-entry.js', import.meta.url).href;
@@ -45,7 +48,14 @@ export class ShardPool {
 
   /** Decodes a batch; its bytes are transferred and gone afterwards. */
   process({ shard, bytes, clockOffsetNs, kinds }: RecordBatch): Promise<ShardAnswer> {
-    return this.run(shard, { kind: 'batch', bytes, clockOffsetNs, kinds }, [bytes.buffer]);
+    const spare = this.spares[shard];
+    this.spares[shard] = undefined;
+    return this.run(shard, { kind: 'batch', bytes, clockOffsetNs, kinds, spare }, spare === undefined ? [bytes.buffer] : [bytes.buffer, spare]);
+  }
+
+  /** Takes back the buffer of an answer, which nobody reads any more. */
+  giveBack(shard: number, buffer: ArrayBuffer): void {
+    if (buffer.byteLength >= REUSED_BYTES) this.spares[shard] = buffer;
   }
 
   /** @param seconds on the record clock. */

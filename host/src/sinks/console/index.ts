@@ -3,7 +3,9 @@ import { open } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
 import { styleText } from 'node:util';
 import { HostError, reasonOf } from '../../errors.js';
-import type { OispEvent, Sink } from '../../events/event.js';
+import type { OispEvent } from '../../events/event.js';
+import type { OutgoingEvent } from '../../events/outgoing.js';
+import type { Sink } from '../../events/sink.js';
 import { EventType } from '../../gen/events.js';
 
 const CONTENT_WIDTH = 72;
@@ -48,9 +50,9 @@ export class ConsoleSink implements Sink {
     }
   }
 
-  async write(events: readonly OispEvent[]): Promise<void> {
+  async write(events: readonly OutgoingEvent[]): Promise<void> {
     if (!events.length) return;
-    const text = events.map((event) => `${this.line(event)}\n`).join('');
+    const text = events.map((event) => `${this.line(event.parse())}\n`).join('');
     if (this.broken) {
       this.counts.dropped += events.length;
       return;

@@ -3,7 +3,8 @@ import { fstatSync, statfsSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HostError, reasonOf } from '../../errors.js';
-import type { OispEvent, Sink } from '../../events/event.js';
+import type { OutgoingEvent } from '../../events/outgoing.js';
+import type { Sink } from '../../events/sink.js';
 
 /** Errors that may pass by themselves. */
 const TRANSIENT: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EAGAIN', 'EIO', 'EINTR']);
@@ -11,8 +12,11 @@ const RETRY_MS = 500;
 /** How long close() keeps trying before it gives up and counts the rest as dropped. */
 const CLOSE_RETRIES = 4;
 const MIN_FREE_BYTES = 4096;
-/** What one write call is given at most. */
+/** What one write call is given, or one event more. */
 const WRITE_BYTES = 1 << 20;
+/** writev(2) takes no more (IOV_MAX). */
+const MAX_PARTS = 1024;
+const NEWLINE = Buffer.from('\n');
 
 export class JsonlSink implements Sink {
   readonly id = 'jsonl';
@@ -49,18 +53,21 @@ export class JsonlSink implements Sink {
     }
   }
 
-  async write(events: readonly OispEvent[]): Promise<void> {
-    let text = '';
+  async write(events: readonly OutgoingEvent[]): Promise<void> {
+    let parts: Uint8Array[] = [];
+    let bytes = 0;
     let lines = 0;
     for (const event of events) {
-      text += `${JSON.stringify(event)}\n`;
+      for (const part of [...event.parts(), NEWLINE]) {
+        parts.push(part);
+        bytes += part.length;
+      }
       lines++;
-      if (text.length < WRITE_BYTES) continue;
-      await this.put(text, lines);
-      text = '';
-      lines = 0;
+      if (bytes < WRITE_BYTES) continue;
+      await this.put(parts, lines);
+      [parts, bytes, lines] = [[], 0, 0];
     }
-    if (lines) await this.put(text, lines);
+    if (lines) await this.put(parts, lines);
   }
 
   async close(): Promise<void> {
@@ -78,22 +85,21 @@ export class JsonlSink implements Sink {
     return { ...this.counts };
   }
 
-  private async put(text: string, lines: number): Promise<void> {
+  private async put(parts: readonly Uint8Array[], lines: number): Promise<void> {
     if (this.broken) {
       this.counts.dropped += lines;
       return;
     }
-    let rest: Buffer = Buffer.from(text);
+    const left = [...parts];
     for (let tries = 0; ; tries++) {
       try {
-        rest = await this.writeAll(rest);
+        await this.writeAll(left);
         if (tries) this.onTrouble(`${this.path}: writing works again`);
         this.counts.written += lines;
-        this.counts.bytes += Buffer.byteLength(text);
+        this.counts.bytes += parts.reduce((sum, part) => sum + part.length, 0);
         return;
       } catch (error) {
-        const { code = '', rest: left } = error as NodeJS.ErrnoException & { rest?: Buffer };
-        rest = left ?? rest;
+        const { code = '' } = error as NodeJS.ErrnoException;
         if (!tries) this.onTrouble(`${this.path}: cannot write events: ${reasonOf(error)}${TRANSIENT.has(code) ? '; trying again' : ''}`);
         if (!TRANSIENT.has(code) || (this.closing && tries >= CLOSE_RETRIES)) {
           this.broken = !TRANSIENT.has(code);
@@ -106,21 +112,22 @@ export class JsonlSink implements Sink {
     }
   }
 
-  /** Writes until nothing is left. An error carries the part not written as `rest`. */
-  private async writeAll(bytes: Buffer): Promise<Buffer> {
-    let rest = bytes;
-    while (rest.length) {
-      try {
-        rest = rest.subarray(await this.writeSome(rest));
-      } catch (error) {
-        throw Object.assign(error as Error, { rest });
+  /** Writes until nothing is left; after an error, left is what was not written. */
+  private async writeAll(left: Uint8Array[]): Promise<void> {
+    while (left.length > 0) {
+      let written = await this.writeSome(left.slice(0, MAX_PARTS));
+      while (written > 0) {
+        const first = left[0] as Uint8Array;
+        if (written < first.length) left[0] = first.subarray(written);
+        else left.shift();
+        written -= Math.min(written, first.length);
       }
     }
-    return rest;
   }
 
-  private async writeSome(bytes: Buffer): Promise<number> {
-    if (this.file) return (await this.file.write(bytes)).bytesWritten;
+  private async writeSome(parts: Uint8Array[]): Promise<number> {
+    if (this.file) return (await this.file.writev(parts)).bytesWritten;
+    const bytes = Buffer.concat(parts);
     await new Promise<void>((resolve, reject) => {
       process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()));
     });

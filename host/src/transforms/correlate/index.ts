@@ -1,5 +1,6 @@
 // Links events by id: an answer to its request, a tool call to the answer that asked for it. Bounded; sees only events that left their shard.
-import type { OispEvent, RelatedEvent, ShardEvent } from '../../events/event.js';
+import type { RelatedEvent } from '../../events/event.js';
+import type { OutgoingEvent } from '../../events/outgoing.js';
 import { EventType } from '../../gen/events.js';
 
 interface Exchange {
@@ -23,15 +24,16 @@ export class Correlator {
   constructor(private readonly maxExchanges = 65536) {}
 
   /** Adds related_events in place. Events of one exchange must come in order: request, response, tool calls. */
-  add({ event, exchange }: ShardEvent): OispEvent {
-    if (exchange === null) return event;
+  add(event: OutgoingEvent): void {
+    const { exchange, event_type, event_id } = event.head;
+    if (exchange === null) return;
     const known = this.exchanges.get(exchange) ?? this.remember(exchange);
-    switch (event.event_type) {
+    switch (event_type) {
       case EventType.ai_request:
-        known.request = event.event_id;
+        known.request = event_id;
         break;
       case EventType.ai_response:
-        known.response = event.event_id;
+        known.response = event_id;
         if (known.request !== undefined) this.link(event, known.request, 'parent');
         break;
       case EventType.tool_call:
@@ -39,16 +41,15 @@ export class Correlator {
         break;
       default:
     }
-    return event;
   }
 
   counters(): CorrelateCounters {
     return { exchanges: this.exchanges.size, evicted: this.evicted, linked: this.linked };
   }
 
-  private link(event: OispEvent, id: string, relationship: RelatedEvent['relationship']): void {
+  private link(event: OutgoingEvent, id: string, relationship: RelatedEvent['relationship']): void {
     this.linked++;
-    event.related_events = [...(event.related_events ?? []), { event_id: id, relationship }];
+    event.relate({ event_id: id, relationship });
   }
 
   private remember(key: string): Exchange {
