@@ -1,4 +1,6 @@
 // Replaces secrets in text, by pattern and by known value; it knows nothing of events.
+import { readFileSync } from 'node:fs';
+import { LiteralScan } from './literal-scan.js';
 import { SECRET_PATTERNS } from './patterns.js';
 
 /** Shorter values are not scrubbed by value: they would hit ordinary words. */
@@ -11,6 +13,12 @@ const SHORTEST_MATCH = 9;
  * looks at every character (measured: 0.2 ms for all of them on 42 KB of prose, 0.75 ms for one alternation of their first letters).
  */
 const PATTERNS = SECRET_PATTERNS.map(({ kind, source, flags }) => ({ kind, expression: new RegExp(source, flags ?? 'g') }));
+
+/** Most text can match none of them, which one look at it tells: measured, 0.2 ms per MB against 2 ms for the expressions. */
+const scan = new LiteralScan(
+  new WebAssembly.Module(new Uint8Array(readFileSync(new URL('../../../../scan/literals.wasm', import.meta.url)))),
+  SECRET_PATTERNS.map(({ literals, flags }) => ({ literals, fold: flags === 'gi' })),
+);
 
 export class Scrubber {
   private readonly known: string[];
@@ -32,7 +40,9 @@ export class Scrubber {
       out = parts.join('[REDACTED:known_key]');
     }
     if (out.length < SHORTEST_MATCH) return out;
-    for (const { kind, expression } of PATTERNS) {
+    const possible = scan.setsIn(out);
+    for (const [i, { kind, expression }] of PATTERNS.entries()) {
+      if (((possible >>> i) & 1) === 0) continue;
       // A global expression keeps its place after a match, and is back at the start after none.
       if (!expression.test(out)) continue;
       expression.lastIndex = 0;
