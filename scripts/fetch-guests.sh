@@ -1,11 +1,11 @@
 #!/bin/sh
-# Fetches the kernels of test/kernels/guests.tsv, and for another architecture what its guest runs, into .setup/kernels/; what is there stays.
+# Fetches the kernels of test/kernels/guests.tsv, and for another architecture what its guest runs, into .setup/guests/; what is there stays.
 # Each guest's folder then holds `vmlinuz`, or `unavailable` with the reason. It installs nothing.
 set -eu
 . "$(dirname -- "$0")/env.sh"
 . "$OISP_ROOT/scripts/debian.sh"
 
-home=$OISP_ROOT/.setup/kernels
+home=$OISP_ROOT/.setup/guests
 # What guests of a foreign architecture run besides Node and oisp-host itself; the -dev packages are what the addon is built against.
 programs='busybox-static dash curl openssl libstdc++6 libbpf1 libelf1 zlib1g'
 headers='libbpf-dev libelf-dev zlib1g-dev'

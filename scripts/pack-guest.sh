@@ -23,7 +23,7 @@ if [ "$arch" = "$OISP_ARCH" ]; then
   source=
   CC=cc
 else
-  source=$OISP_ROOT/.setup/kernels/sysroot-$debian_arch
+  source=$OISP_ROOT/.setup/guests/sysroot-$debian_arch
   CC=$triplet-gcc
   export CXX=$triplet-g++ CXXFLAGS="-isystem $source/usr/include -isystem $source/usr/include/$triplet" \
     LDFLAGS="-L$source/usr/lib/$triplet -L$source/lib/$triplet -static-libstdc++ -static-libgcc"

@@ -44,6 +44,12 @@ libbpf_present() { pkg-config --exists 'libbpf >= 1.0' 2>/dev/null; }
 
 if [ "$(cat "$stamp" 2>/dev/null)" = "$key" ] && tools_present && libbpf_present && node_present; then exit 0; fi
 
+# no_packages: in the mode for guests, which a machine may do without, the exit code says that it is this.
+no_packages() {
+  printf '%s\n' "oisp-host: $*" >&2
+  [ "$mode" != kernels ] || exit 69
+  exit 1
+}
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
@@ -66,9 +72,9 @@ install_packages() {
   # shellcheck disable=SC2086
   if apt_install $wanted; then return 0; fi
   say "refreshing the package lists (apt-get update)"
-  as_root apt-get update -q >.setup/apt.log 2>&1 || die "apt-get update failed ($(tail -n 1 .setup/apt.log)): check the network and the apt sources"
+  as_root apt-get update -q >.setup/apt.log 2>&1 || no_packages "apt-get update failed ($(tail -n 1 .setup/apt.log)): check the network and the apt sources"
   # shellcheck disable=SC2086
-  apt_install $wanted || die "apt-get could not install$wanted ($(tail -n 1 .setup/apt.log)): .setup/apt.log has the whole story"
+  apt_install $wanted || no_packages "apt-get could not install$wanted ($(tail -n 1 .setup/apt.log)): .setup/apt.log has the whole story"
 }
 
 mkdir -p .setup
@@ -76,6 +82,7 @@ if command -v dpkg-query >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1; 
   install_packages
   tools_present || die "still missing after the installation:$missing"
 else
+  [ "$mode" != kernels ] || tools_present || no_packages "this system has no apt-get to install $packages"
   tools_present || die "this system has no apt-get: install clang, llvm (llvm-strip), a C++ compiler, pkg-config and the headers of libbpf, libelf and zlib yourself (missing:$missing)"
 fi
 

@@ -11,7 +11,7 @@ import { ROOT } from '../lib/run.js';
 /** What a guest may take: without hardware virtualization, and beside other work, minutes. */
 const LIMIT_MS = 20 * 60_000;
 const NONE_AVAILABLE = 69;
-const KERNELS = join(ROOT, '.setup', 'kernels');
+const KERNELS = join(ROOT, '.setup', 'guests');
 const BUILT = join(ROOT, 'dist', 'kernels');
 
 type Arch = 'x64' | 'arm64';
