@@ -23,8 +23,8 @@ export type SourceStats = { readonly [name: string]: number | SourceStats };
 export interface Source {
   /** @param onBatch takes ownership of the bytes; must not throw. @param onEnd called once when the source has no more (a file's end). */
   start(onBatch: (batch: RecordBatch) => void, onEnd: (error?: Error) => void): Promise<void>;
-  /** A shard has finished with that many bytes of batches: the source may send more. */
-  credit(shard: number, bytes: number): void;
+  /** A shard has finished with that many bytes of batches: the source may send more. @param spent the buffer of the batch, to be used again. */
+  credit(shard: number, bytes: number, spent?: ArrayBuffer): void;
   /** Stops taking, hands over everything already taken through onBatch, then resolves. Idempotent. */
   stop(): Promise<void>;
   stats(): SourceStats;

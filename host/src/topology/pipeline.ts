@@ -89,7 +89,7 @@ export class Pipeline {
       const result = await settled;
       if ('error' in result) this.fail(result.error, payloadBytes);
       else await this.deliver(result.value, shard);
-      this.options.source.credit(shard, bytes);
+      this.options.source.credit(shard, bytes, 'value' in result ? result.value.spent : undefined);
     });
   }
 

@@ -17,6 +17,8 @@ export type ShardTask =
   | { kind: 'stats' };
 
 export interface ShardAnswer {
+  /** The buffer of the batch, on its way back to where it came from. */
+  spent?: ArrayBuffer;
   events: SealedEvents;
   notes: DescribedNote[];
   stats?: ShardStats;
@@ -66,8 +68,9 @@ function perform(task: ShardTask): ShardOutput & { stats?: ShardStats } {
 class Moved {
   constructor(private readonly answer: ShardAnswer) {}
 
-  get [transferableSymbol](): ArrayBuffer {
-    return this.answer.events.bytes.buffer;
+  get [transferableSymbol](): ArrayBuffer[] {
+    const { events, spent } = this.answer;
+    return spent === undefined ? [events.bytes.buffer] : [events.bytes.buffer, spent];
   }
 
   get [valueSymbol](): ShardAnswer {
@@ -80,5 +83,6 @@ export default function run(task: ShardTask): unknown {
   const { events, ...answer } = perform(task);
   const log = lines;
   lines = [];
-  return move(new Moved({ ...answer, events: sealEvents(events, bufferFor), log }));
+  const spent = task.kind === 'batch' ? { spent: task.bytes.buffer } : {};
+  return move(new Moved({ ...answer, events: sealEvents(events, bufferFor), log, ...spent }));
 }

@@ -86,11 +86,11 @@ export class EbpfSource implements Source {
     return this.#starting;
   }
 
-  credit(shard: number, bytes: number): void {
+  credit(shard: number, bytes: number, spent?: ArrayBuffer): void {
     // A shard finishes batches in order, and the snapshot came first.
     const own = Math.min(this.#owed[shard] ?? 0, bytes);
     this.#owed[shard] = (this.#owed[shard] ?? 0) - own;
-    if (bytes > own) this.#sensor?.credit(shard, bytes - own);
+    if (bytes > own) this.#sensor?.credit(shard, bytes - own, spent);
   }
 
   stop(): Promise<void> {
@@ -262,7 +262,7 @@ export class EbpfSource implements Source {
   }
 
   #onNativeBatch({ shard, buffer, length, records, payloadBytes, kinds, clockOffsetNs }: NativeBatch, onBatch: OnBatch): void {
-    const bytes = new Uint8Array(length === buffer.byteLength ? buffer : buffer.slice(0, length));
+    const bytes = new Uint8Array(buffer, 0, length);
     // Process records go to every shard: one of them tells all.
     if (shard === 0 && !peekProcesses(bytes, clockOffsetNs, this.#watcher)) this.#unreadable += 1;
     onBatch({ shard, bytes, records, payloadBytes, kinds, clockOffsetNs });

@@ -123,7 +123,8 @@ export interface NativeSensor {
   setRate(bytes: number): void;
   /** Starts the reader thread. onBatch runs on the main thread, once per batch. */
   start(onBatch: (batch: NativeBatch) => void): void;
-  credit(shard: number, bytes: number): void;
+  /** @param spent a batch's buffer that nobody uses any more: it may carry another one. */
+  credit(shard: number, bytes: number, spent?: ArrayBuffer): void;
   stats(): NativeStats;
   /** Detaches every probe, drains the ring to its end, hands over all batches, stops the thread; onDone is called after the last batch. Idempotent; safe before start. */
   stop(onDone: () => void): void;
