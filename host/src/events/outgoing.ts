@@ -21,16 +21,33 @@ export interface SealedEvents {
 
 /** Buffers from this size on are worth being used again: fresh memory of this size is mapped, and zeroed page by page. */
 export const REUSED_BYTES = 256 * 1024;
+const encoder = new TextEncoder();
 
 /** @param buffer gives room for so many bytes, or for more. */
 export function sealEvents(events: readonly ShardEvent[], buffer: (bytes: number) => ArrayBuffer): SealedEvents {
   const texts = events.map(({ event }) => JSON.stringify(event));
-  const total = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
-  const room = Buffer.from(buffer(total), 0, total);
-  let at = 0;
-  const ends = texts.map((text) => (at += room.write(text, at, 'utf8')));
+  const units = texts.reduce((sum, text) => sum + text.length, 0);
+  // Mostly ASCII: counting the bytes first would take longer than writing them. What does not fit is counted after all.
+  let room = new Uint8Array(buffer(Math.ceil(units * 1.0625)));
+  let ends = encode(texts, room);
+  if (ends === undefined) {
+    room = new Uint8Array(buffer(texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)));
+    ends = encode(texts, room) as number[];
+  }
   const heads = events.map(({ event: { event_id, event_type, ts, process }, exchange }) => ({ event_id, event_type, ts, pid: process?.pid, exchange }));
-  return { heads, ends, bytes: new Uint8Array(room.buffer, 0, total) };
+  return { heads, ends, bytes: room.subarray(0, ends.at(-1) ?? 0) };
+}
+
+/** @returns where each text ends; undefined when there is too little room. */
+function encode(texts: readonly string[], room: Uint8Array): number[] | undefined {
+  const ends: number[] = [];
+  let at = 0;
+  for (const text of texts) {
+    const { read, written } = encoder.encodeInto(text, room.subarray(at));
+    if (read < text.length) return undefined;
+    ends.push((at += written));
+  }
+  return ends;
 }
 
 export function openEvents({ heads, ends, bytes }: SealedEvents): OutgoingEvent[] {

@@ -1,9 +1,9 @@
-/* usage: paced-load SECONDS RATE SIZE WRITES: RATE calls of SSL_write a second, each of SIZE bytes, WRITES of them one chat request; prints what it did as JSON.
+/* usage: paced-load RAMP SECONDS RATE SIZE WRITES: chat requests of WRITES calls of SSL_write of SIZE bytes each, RATE calls a second; prints what it did as JSON.
  *
- * Both ends are in this process, so that one core is enough: a thread answers each request once its ciphertext is there, and decrypts nothing,
- * so that every call that a probe sees is one that was asked for: SIZE bytes written, and an answer written and read per request.
+ * It begins with RAMP seconds of a tenth of the rate. Both ends are in this process, so that one core is enough: a thread answers each request
+ * once its ciphertext is there, and decrypts nothing, so that a probe sees the requests once, and each answer where it is written and where it is read.
  *
- * Request N has the model "load-N" and a prompt of words that hold N and their own number, padded with spaces to fill the writes.
+ * Request N has the model "load-N", and a prompt of numbered words with "load-N " at the beginning of each BLOCK bytes; N has 8 digits.
  */
 #include <errno.h>
 #include <openssl/evp.h>
@@ -24,6 +24,9 @@
 /* TLS 1.3: header, content type and tag of one record. */
 #define RECORD_OVERHEAD 22
 #define TICKS_PER_SECOND 1000
+#define BLOCK 4096
+#define DIGITS 8
+#define MOST_MARKS 1024
 
 static const char ANSWER_BODY[] =
 	"{\"id\":\"chatcmpl-load\",\"object\":\"chat.completion\",\"model\":\"load\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
@@ -86,32 +89,43 @@ static SSL_CTX *server_context(void)
 	return context;
 }
 
-/* Writes request number n into out, which holds total bytes; the prompt is as long as makes it fill them. */
-static void make_request(char *out, size_t total, unsigned n, int port)
-{
-	static const char TAIL[] = "\"}]}";
-	char body_head[128], head[256];
-	int body_head_length = snprintf(body_head, sizeof(body_head), "{\"model\":\"load-%u\",\"messages\":[{\"role\":\"user\",\"content\":\"", n);
-	/* The length of the head depends on the digits of the length of the body: padding makes up for it. */
-	int head_length = snprintf(head, sizeof(head),
-		"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:%d\r\ncontent-type: application/json\r\ncontent-length: %010zu\r\n\r\n", port,
-		(size_t)0);
-	size_t body = total - head_length;
+/* Where the number of a request stands in its text. */
+static char *marks[MOST_MARKS];
+static int mark_count;
 
-	snprintf(head, sizeof(head),
-		"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:%d\r\ncontent-type: application/json\r\ncontent-length: %010zu\r\n\r\n", port, body);
-	memcpy(out, head, head_length);
-	memcpy(out + head_length, body_head, body_head_length);
-	char *at = out + head_length + body_head_length, *end = out + total - (sizeof(TAIL) - 1);
-	for (unsigned word = 0;; word++) {
-		char text[32];
-		int length = snprintf(text, sizeof(text), "r%u.w%u ", n, word);
-		if (end - at < length) break;
-		memcpy(at, text, length);
-		at += length;
+static void mark(char *at)
+{
+	if (mark_count == MOST_MARKS) exit(2);
+	marks[mark_count++] = at;
+}
+
+/* The text of request 0, total bytes; number_request() makes any other of it. */
+static char *make_request(size_t total)
+{
+	static const char HEAD[] = "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %010zu\r\n\r\n";
+	static const char BEGIN[] = "{\"model\":\"load-00000000\",\"messages\":[{\"role\":\"user\",\"content\":\"", END[] = "\"}]}";
+	char *out = malloc(total + 64);
+	int head = snprintf(out, total, HEAD, (size_t)0);
+	char *prompt = out + head + sizeof(BEGIN) - 1, *end = out + total - (sizeof(END) - 1);
+
+	snprintf(out, total, HEAD, total - head);
+	memcpy(out + head, BEGIN, sizeof(BEGIN) - 1);
+	mark(strstr(out + head, "load-") + 5);
+	for (char *at = prompt; at < end;) at += snprintf(at, 64, "w%u ", (unsigned)(at - prompt));
+	for (char *at = prompt; at + BLOCK <= end; at += BLOCK) {
+		memcpy(at, "load-00000000 ", 14);
+		mark(at + 5);
 	}
-	memset(at, ' ', end - at);
-	memcpy(end, TAIL, sizeof(TAIL) - 1);
+	memcpy(end, END, sizeof(END) - 1);
+	return out;
+}
+
+static void number_request(unsigned n)
+{
+	char digits[16];
+
+	snprintf(digits, sizeof(digits), "%0*u", DIGITS, n);
+	for (int i = 0; i < mark_count; i++) memcpy(marks[i], digits, DIGITS);
 }
 
 static void read_answer(struct end *end)
@@ -134,16 +148,41 @@ static double now(void)
 	return time.tv_sec + time.tv_nsec / 1e9;
 }
 
+static long size, writes, sent, next_request;
+static char *request;
+
+/* Sends requests for so long at so many writes a second. Returns how long it took. */
+static double send_for(double seconds, long rate)
+{
+	long requests = seconds * rate / writes, written = 0;
+	double begin = now();
+
+	for (long i = 0; i < requests; i++) {
+		struct end *end = &ends[next_request % CONNECTIONS];
+		if (end->asked) read_answer(end);
+		number_request(next_request++);
+		for (long w = 0; w < writes; w++) {
+			if (SSL_write(end->client, request + w * size, size) != size) die("SSL_write");
+			if (++written % (rate / TICKS_PER_SECOND) != 0) continue;
+			double wait = begin + (double)written / rate - now();
+			if (wait > 0) usleep(wait * 1e6);
+		}
+		end->asked = true;
+	}
+	sent = written;
+	return now() - begin;
+}
+
 int main(int argc, char **argv)
 {
-	if (argc != 5) return 2;
-	long seconds = atol(argv[1]), rate = atol(argv[2]), size = atol(argv[3]), writes = atol(argv[4]);
-	long requests = seconds * rate / writes;
-	size_t total = size * writes;
-	char *request = malloc(total);
+	if (argc != 6) return 2;
+	long rate = atol(argv[3]);
 	SSL_CTX *client = SSL_CTX_new(TLS_client_method()), *server = server_context();
 	pthread_t thread;
 
+	size = atol(argv[4]);
+	writes = atol(argv[5]);
+	request = make_request(size * writes);
 	SSL_CTX_set_min_proto_version(client, TLS1_3_VERSION);
 	request_ciphertext = writes * (size + RECORD_OVERHEAD);
 	answer_length = snprintf(answer, sizeof(answer), "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n\r\n%s",
@@ -161,26 +200,10 @@ int main(int argc, char **argv)
 	for (int i = 0; i < CONNECTIONS; i++)
 		if (SSL_connect(ends[i].client) != 1) die("SSL_connect");
 
-	double begin = now(), due = begin;
-	long written = 0;
-	for (long n = 0; n < requests; n++) {
-		struct end *end = &ends[n % CONNECTIONS];
-		if (end->asked) read_answer(end);
-		make_request(request, total, n, 443);
-		for (long i = 0; i < writes; i++) {
-			if (SSL_write(end->client, request + i * size, size) != size) die("SSL_write");
-			written++;
-			if (written % (rate / TICKS_PER_SECOND) != 0) continue;
-			due = begin + (double)written / rate;
-			double wait = due - now();
-			if (wait > 0) usleep(wait * 1e6);
-		}
-		end->asked = true;
-	}
+	send_for(atof(argv[1]), rate / 10);
+	double took = send_for(atof(argv[2]), rate);
 	for (int i = 0; i < CONNECTIONS; i++)
 		if (ends[i].asked) read_answer(&ends[i]);
-	double took = now() - begin;
-	printf("{\"requests\":%ld,\"writes\":%ld,\"written_bytes\":%zu,\"answer_bytes\":%zu,\"seconds\":%.3f}\n", requests, written, total * requests,
-		(size_t)answer_length * requests, took);
+	printf("{\"requests\":%ld,\"request_bytes\":%ld,\"answer_bytes\":%d,\"writes_per_second\":%.0f}\n", next_request, size * writes, answer_length, sent / took);
 	return 0;
 }
