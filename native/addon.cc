@@ -28,11 +28,6 @@ void throw_failure(Napi::Env env, const Failure& failure) {
   error.ThrowAsJavaScriptException();
 }
 
-// Buffers from this size on are used again: fresh memory of this size is mapped, and zeroed page by page.
-constexpr size_t kReusedBytes = 64 << 10;
-// As many as wait between two batches; what is more is freed.
-constexpr size_t kSpares = 8;
-
 Napi::Number number(Napi::Env env, uint64_t value) { return Napi::Number::New(env, static_cast<double>(value)); }
 
 Napi::Number number(Napi::Env env, const std::atomic<uint64_t>& value) { return number(env, value.load(std::memory_order_relaxed)); }
@@ -144,8 +139,6 @@ class SensorWrap : public Napi::ObjectWrap<SensorWrap>, public BatchSink {
   // On the main thread.
   static void call_js(napi_env env, napi_value on_batch, void* context, void* data);
   void pass_on(Napi::Env env, Napi::Function on_batch, std::unique_ptr<Batch> batch);
-  void keep_spare(Napi::ArrayBuffer buffer);
-  Napi::ArrayBuffer room_for(Napi::Env env, const Batch& batch);
   void on_finished(Napi::Env env);
   bool create_function(Napi::Env env, Napi::Function on_batch);
   static void on_env_cleanup(void* self) { static_cast<SensorWrap*>(self)->end_thread(); }
@@ -161,7 +154,7 @@ class SensorWrap : public Napi::ObjectWrap<SensorWrap>, public BatchSink {
   napi_threadsafe_function function_ = nullptr;  // set while running
   std::atomic<size_t> waiting_{0};
   std::vector<Napi::FunctionReference> on_done_;
-  std::vector<Napi::Reference<Napi::ArrayBuffer>> spares_;  // came back, and are used again
+  Napi::Reference<Napi::Uint8Array> memory_;  // keeps what the reader writes into
 };
 
 SensorWrap::SensorWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<SensorWrap>(info) {
@@ -174,6 +167,11 @@ SensorWrap::SensorWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Sensor
   options_.batch_bytes = whole("batchBytes");
   options_.flush_ms = static_cast<uint32_t>(whole("flushMs"));
   options_.max_in_flight_bytes = whole("maxInFlightBytes");
+  if (Napi::Value memory = given.Get("memory"); memory.IsTypedArray()) {
+    Napi::Uint8Array bytes = memory.As<Napi::Uint8Array>();
+    options_.shared = {bytes.Data(), bytes.ByteLength()};
+    memory_ = Napi::Reference<Napi::Uint8Array>::New(bytes, 1);
+  }
 }
 
 Napi::Value SensorWrap::load(const Napi::CallbackInfo& info) {
@@ -341,23 +339,10 @@ bool SensorWrap::create_function(Napi::Env env, Napi::Function on_batch) {
 
 Napi::Value SensorWrap::credit(const Napi::CallbackInfo& info) {
   uint32_t shard = info[0].As<Napi::Number>().Uint32Value();
-  if (reader_ && shard < options_.shards) reader_->credit(shard, static_cast<size_t>(info[1].As<Napi::Number>().Int64Value()));
-  if (info[2].IsArrayBuffer()) keep_spare(info[2].As<Napi::ArrayBuffer>());
+  if (!reader_ || shard >= options_.shards) return info.Env().Undefined();
+  if (info[2].IsNumber()) reader_->pool().give_slot(static_cast<size_t>(info[2].As<Napi::Number>().Int64Value()));
+  reader_->credit(shard, static_cast<size_t>(info[1].As<Napi::Number>().Int64Value()));
   return info.Env().Undefined();
-}
-
-void SensorWrap::keep_spare(Napi::ArrayBuffer buffer) {
-  if (function_ && spares_.size() < kSpares && buffer.ByteLength() >= kReusedBytes) spares_.push_back(Napi::Reference<Napi::ArrayBuffer>::New(buffer, 1));
-}
-
-// Room for a batch: a buffer that came back, else a new one. What is large is made large enough for any batch, so that it can come back.
-Napi::ArrayBuffer SensorWrap::room_for(Napi::Env env, const Batch& batch) {
-  while (!spares_.empty()) {
-    Napi::ArrayBuffer spare = spares_.back().Value();
-    spares_.pop_back();
-    if (!spare.IsDetached() && spare.ByteLength() >= batch.length) return spare;
-  }
-  return Napi::ArrayBuffer::New(env, batch.length >= kReusedBytes ? batch.capacity : batch.length);
 }
 
 Napi::Object SensorWrap::ring_stats(Napi::Env env) const {
@@ -442,7 +427,6 @@ Napi::Value SensorWrap::close(const Napi::CallbackInfo& info) {
   }
   // stats() stays readable: its last numbers are kept.
   if (reader_) reader_->release();
-  spares_.clear();
   sensor_.close();
   return env.Undefined();
 }
@@ -471,20 +455,24 @@ void SensorWrap::call_js(napi_env raw_env, napi_value on_batch, void* context, v
     self->on_finished(env);
 }
 
-// The native buffer goes back to the pool; the copy belongs to JavaScript, which transfers it to a worker.
+// A slot is lent until its credit comes. A buffer of the pool's own goes back at once; its copy belongs to JavaScript, which transfers it to a worker.
 void SensorWrap::pass_on(Napi::Env env, Napi::Function on_batch, std::unique_ptr<Batch> batch) {
   waiting_.fetch_sub(1, std::memory_order_relaxed);
-  Napi::ArrayBuffer copy = room_for(env, *batch);
-  memcpy(copy.Data(), batch->bytes.get(), batch->length);
   Napi::Object told = Napi::Object::New(env);
+  if (batch->slot) {
+    told.Set("slot", number(env, *batch->slot));
+  } else {
+    Napi::ArrayBuffer copy = Napi::ArrayBuffer::New(env, batch->length);
+    memcpy(copy.Data(), batch->bytes, batch->length);
+    told.Set("buffer", copy);
+  }
   told.Set("shard", number(env, batch->shard));
-  told.Set("buffer", copy);
   told.Set("length", number(env, batch->length));
   told.Set("records", number(env, batch->records));
   told.Set("payloadBytes", number(env, batch->payload_bytes));
   told.Set("kinds", number(env, batch->kinds));
   told.Set("clockOffsetNs", Napi::BigInt::New(env, batch->clock_offset_ns));
-  reader_->pool().give(std::move(batch));
+  if (!batch->slot) reader_->pool().give(std::move(batch));
   on_batch.Call({told});
 }
 

@@ -5,14 +5,23 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 namespace oisp {
 
+// Memory that batches are built in and read from without being copied. It belongs to JavaScript, and outlives the reader.
+struct SharedMemory {
+  uint8_t* base = nullptr;
+  size_t bytes = 0;
+};
+
 // A flat buffer; bytes past length are never initialised, so an unused tail costs no memory.
 struct Batch {
   uint32_t shard = 0;
-  std::unique_ptr<uint8_t[]> bytes;
+  uint8_t* bytes = nullptr;
+  std::unique_ptr<uint8_t[]> own;  // what bytes points to, unless it is a slot
+  std::optional<size_t> slot;      // where in the shared memory
   size_t capacity = 0;
   size_t length = 0;
   uint64_t records = 0;
@@ -21,19 +30,25 @@ struct Batch {
   int64_t clock_offset_ns = 0;
 };
 
-// Recycles buffers between the reader and the main thread: fresh pages for every batch were the larger part of its cost.
+// Recycles buffers between the reader and the main thread: fresh pages for every batch were the larger part of its cost. A batch is a slot of the
+// shared memory; when all are lent it is memory of its own, which whoever takes the batch copies.
 class BatchPool {
  public:
-  BatchPool(size_t capacity, size_t keep) : capacity_(capacity), keep_(keep) {}
+  BatchPool(size_t capacity, size_t keep, SharedMemory shared);
   std::unique_ptr<Batch> take(uint32_t shard);
   void give(std::unique_ptr<Batch> batch);
+  // A slot that nobody reads any more; what is not lent is ignored.
+  void give_slot(size_t at);
   void clear();
 
  private:
   const size_t capacity_;
   const size_t keep_;
+  const SharedMemory shared_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Batch>> free_;
+  std::vector<size_t> free_slots_;  // the one given last is taken first: its pages are there
+  std::vector<bool> lent_;
 };
 
 // Most bytes that the msgpack form adds to a record: array, kind (uint16), bin32.
@@ -42,7 +57,7 @@ constexpr size_t kRecordOverhead = 1 + 3 + 5;
 class BatchWriter {
  public:
   // A record of up to max_record bytes always fits into a batch that is not yet full.
-  BatchWriter(uint32_t shards, size_t batch_bytes, size_t max_record, size_t keep);
+  BatchWriter(uint32_t shards, size_t batch_bytes, size_t max_record, size_t keep, SharedMemory shared);
 
   // Appends one record and returns where its copy begins.
   uint8_t* append(uint32_t shard, uint16_t kind, const uint8_t* record, uint32_t size, uint32_t payload);

@@ -48,7 +48,7 @@ RingReader::RingReader(const ReaderOptions& options, oisp_control* control, Batc
       control_(control),
       sink_(sink),
       detach_all_(std::move(detach_all)),
-      writer_(options.shards, options.batch_bytes, kMaxRecord, kBuffersKept),
+      writer_(options.shards, options.batch_bytes, kMaxRecord, kBuffersKept, options.shared),
       in_flight_(options.shards) {}
 
 RingReader::~RingReader() {

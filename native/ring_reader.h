@@ -30,6 +30,7 @@ struct ReaderOptions {
   size_t batch_bytes;
   uint32_t flush_ms;
   size_t max_in_flight_bytes;
+  SharedMemory shared;  // may be none
 };
 
 // Called on the reader thread.

@@ -72,7 +72,7 @@ function fieldsOf(bytes: Buffer, layout: string, prefix = 0): Record<string, num
 }
 
 function decode(batch: NativeBatch): SeenRecord[] {
-  const values = unpackMultiple(Buffer.from(batch.buffer, 0, batch.length)) as [number, Uint8Array][];
+  const values = unpackMultiple(Buffer.from(batch.buffer as ArrayBuffer, 0, batch.length)) as [number, Uint8Array][];
   if (values.length !== batch.records) throw new Error(`a batch says ${batch.records} records and holds ${values.length}`);
   return values.map(([kind, bin]) => {
     const bytes = Buffer.from(bin);
@@ -90,8 +90,10 @@ function decode(batch: NativeBatch): SeenRecord[] {
 /** A loaded sensor; batches are credited at once unless hold is set. */
 export class Capture {
   readonly sensor: NativeSensor;
+  /** As they came, each in a buffer of its own. */
   readonly batches: NativeBatch[] = [];
   hold = false;
+  private readonly memory = new Uint8Array(new SharedArrayBuffer(4 << 20));
 
   constructor(options: Partial<NativeOptions> = {}) {
     mustProbe();
@@ -103,6 +105,7 @@ export class Capture {
       flushMs: 5,
       maxInFlightBytes: 4 << 20,
       captureAll: true,
+      memory: this.memory,
       ...options,
     });
     this.sensor.load();
@@ -124,8 +127,10 @@ export class Capture {
 
   start(): void {
     this.sensor.start((batch) => {
-      this.batches.push(batch);
-      if (!this.hold) this.sensor.credit(batch.shard, batch.length);
+      const { slot, length } = batch;
+      const buffer = slot === undefined ? (batch.buffer as ArrayBuffer) : new Uint8Array(this.memory.subarray(slot, slot + length)).buffer;
+      this.batches.push({ ...batch, buffer });
+      if (!this.hold) this.sensor.credit(batch.shard, length, slot);
     });
   }
 

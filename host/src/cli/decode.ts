@@ -52,7 +52,7 @@ export async function decode(flags: DecodeFlags): Promise<number> {
   const asked = ({ event }: ShardEvent) => flags.response !== undefined || event.event_type !== EventType.ai_response;
   const give = async (events: readonly ShardEvent[]): Promise<void> => {
     if (stage === undefined) {
-      const outgoing = openEvents(sealEvents(events.filter(asked), (bytes) => new ArrayBuffer(bytes)));
+      const outgoing = openEvents(sealEvents(events.filter(asked), (bytes) => new Uint8Array(bytes)));
       for (const event of outgoing) correlator.add(event);
       await sink.write(outgoing);
     } else await writeLines(lines);

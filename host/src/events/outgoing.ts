@@ -16,22 +16,21 @@ export interface SealedEvents {
   readonly heads: readonly EventHead[];
   /** Where in bytes each text ends. */
   readonly ends: readonly number[];
-  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly bytes: Uint8Array;
 }
 
-/** Buffers from this size on are worth being used again: fresh memory of this size is mapped, and zeroed page by page. */
-export const REUSED_BYTES = 256 * 1024;
 const encoder = new TextEncoder();
 
-/** @param buffer gives room for so many bytes, or for more. */
-export function sealEvents(events: readonly ShardEvent[], buffer: (bytes: number) => ArrayBuffer): SealedEvents {
+/** @param roomFor gives room for so many bytes, or for more. */
+export function sealEvents(events: readonly ShardEvent[], roomFor: (bytes: number) => Uint8Array): SealedEvents {
   const texts = events.map(({ event }) => JSON.stringify(event));
   const units = texts.reduce((sum, text) => sum + text.length, 0);
   // Mostly ASCII: counting the bytes first would take longer than writing them. What does not fit is counted after all.
-  let room = new Uint8Array(buffer(Math.ceil(units * 1.0625)));
+  let room = roomFor(Math.ceil(units * 1.0625));
   let ends = encode(texts, room);
   if (ends === undefined) {
-    room = new Uint8Array(buffer(texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)));
+    giveBack({ bytes: room });
+    room = roomFor(texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0));
     ends = encode(texts, room) as number[];
   }
   const heads = events.map(({ event: { event_id, event_type, ts, process }, exchange }) => ({ event_id, event_type, ts, pid: process?.pid, exchange }));
@@ -45,7 +44,8 @@ function encode(texts: readonly string[], room: Uint8Array): number[] | undefine
   for (const text of texts) {
     const { read, written } = encoder.encodeInto(text, room.subarray(at));
     if (read < text.length) return undefined;
-    ends.push((at += written));
+    at += written;
+    ends.push(at);
   }
   return ends;
 }
@@ -78,3 +78,37 @@ export class OutgoingEvent {
     return JSON.parse(Buffer.concat(this.parts()).toString()) as OispEvent;
   }
 }
+
+/** From this size on memory is shared and used again: fresh memory of this size is mapped, and zeroed page by page. */
+const SHARED_BYTES = 64 * 1024;
+const ROOM_BYTES = 512 * 1024;
+/** Rooms kept; what is needed beyond is forgotten after its use. */
+const MOST_ROOMS = 8;
+/** A room's first word says whether it is lent. */
+const HEAD_BYTES = 64;
+
+/** Rooms for the text of events that the thread which reads them gives back, without a message: it is enough that it says so in the room. */
+export class LentRooms {
+  private readonly rooms: SharedArrayBuffer[] = [];
+
+  room(bytes: number): Uint8Array {
+    if (bytes < SHARED_BYTES) return new Uint8Array(bytes);
+    const free = this.rooms.find((room) => room.byteLength >= HEAD_BYTES + bytes && Atomics.compareExchange(stateOf(room), 0, 0, 1) === 0);
+    const room = free ?? this.add(Math.max(bytes, ROOM_BYTES));
+    return new Uint8Array(room, HEAD_BYTES, bytes);
+  }
+
+  private add(bytes: number): SharedArrayBuffer {
+    const room = new SharedArrayBuffer(HEAD_BYTES + bytes);
+    stateOf(room)[0] = 1;
+    if (this.rooms.length < MOST_ROOMS) this.rooms.push(room);
+    return room;
+  }
+}
+
+/** Nobody reads these texts any more. */
+export function giveBack({ bytes }: { readonly bytes: Uint8Array }): void {
+  if (bytes.buffer instanceof SharedArrayBuffer) Atomics.store(stateOf(bytes.buffer), 0, 0);
+}
+
+const stateOf = (room: SharedArrayBuffer): Int32Array => new Int32Array(room, 0, 1);

@@ -4,8 +4,10 @@
 export interface RecordBatch {
   /** 0..shards-1. Records of one connection always carry the same shard. */
   readonly shard: number;
-  /** The whole of its ArrayBuffer, so that it can be transferred. */
-  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** The whole of an ArrayBuffer, so that it can be transferred, or a part of shared memory, which stays as it is until the batch's credit. */
+  readonly bytes: Uint8Array;
+  /** What the source wants to be told with the credit: which part of its memory is free again. */
+  readonly slot?: number;
   /** Records in the batch. */
   readonly records: number;
   /** Payload bytes of its tls.data records, as the loss ledger counts them. */
@@ -23,8 +25,8 @@ export type SourceStats = { readonly [name: string]: number | SourceStats };
 export interface Source {
   /** @param onBatch takes ownership of the bytes; must not throw. @param onEnd called once when the source has no more (a file's end). */
   start(onBatch: (batch: RecordBatch) => void, onEnd: (error?: Error) => void): Promise<void>;
-  /** A shard has finished with that many bytes of batches: the source may send more. @param spent the buffer of the batch, to be used again. */
-  credit(shard: number, bytes: number, spent?: ArrayBuffer): void;
+  /** A shard has finished with that many bytes of batches: the source may send more. @param slot of the batch. */
+  credit(shard: number, bytes: number, slot?: number): void;
   /** Stops taking, hands over everything already taken through onBatch, then resolves. Idempotent. */
   stop(): Promise<void>;
   stats(): SourceStats;

@@ -1,6 +1,6 @@
 // Joins one source to the shards and the sink: batches in, events out in order, credit back. It decodes nothing itself.
 import { uptime } from 'node:os';
-import { type OutgoingEvent, openEvents } from '../events/outgoing.js';
+import { giveBack, type OutgoingEvent, openEvents } from '../events/outgoing.js';
 import type { DescribedNote } from '../events/raw-event.js';
 import type { Sink } from '../events/sink.js';
 import type { RecordBatch, Source } from '../events/source.js';
@@ -74,7 +74,7 @@ export class Pipeline {
 
   private take(batch: RecordBatch): void {
     this.options.recorder?.write(batch);
-    const { shard, records, payloadBytes } = batch;
+    const { shard, records, payloadBytes, slot } = batch;
     const bytes = batch.bytes.length;
     this.counts.batches++;
     this.counts.records += records;
@@ -88,8 +88,8 @@ export class Pipeline {
     this.delivered = this.delivered.then(async () => {
       const result = await settled;
       if ('error' in result) this.fail(result.error, payloadBytes);
-      else await this.deliver(result.value, shard);
-      this.options.source.credit(shard, bytes, 'value' in result ? result.value.spent : undefined);
+      else await this.deliver(result.value);
+      this.options.source.credit(shard, bytes, slot);
     });
   }
 
@@ -105,10 +105,10 @@ export class Pipeline {
   }
 
   private async deliverAll(answers: readonly ShardAnswer[]): Promise<void> {
-    for (const [shard, answer] of answers.entries()) await this.deliver(answer, shard);
+    for (const answer of answers) await this.deliver(answer);
   }
 
-  private async deliver({ events, notes, log }: ShardAnswer, shard: number): Promise<void> {
+  private async deliver({ events, notes, log }: ShardAnswer): Promise<void> {
     for (const line of log) this.options.log(line);
     for (const note of notes) this.options.onNote?.(note);
     const outgoing = openEvents(events);
@@ -117,7 +117,7 @@ export class Pipeline {
     this.counts.events += outgoing.length;
     if (this.options.onEvent) for (const event of outgoing) this.options.onEvent(event);
     await this.options.sink.write(outgoing);
-    this.options.pool.giveBack(shard, events.bytes.buffer);
+    giveBack(events);
   }
 
   private fail(error: Error, payloadBytes: number): void {

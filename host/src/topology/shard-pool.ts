@@ -2,7 +2,6 @@
 import { Piscina } from 'piscina';
 import type { LoadedDecoder } from '../decode/chain.js';
 import { HostError } from '../errors.js';
-import { REUSED_BYTES } from '../events/outgoing.js';
 import type { HostContext, RecordBatch } from '../events/source.js';
 import type { ShardStats } from './shard.js';
 import type { ShardAnswer, ShardTask } from './shard-entry.js';
@@ -19,8 +18,6 @@ const MAX_QUEUE = 4096;
 
 export class ShardPool {
   private readonly pools: Piscina<ShardTask, ShardAnswer>[];
-  /** Of each shard: a buffer that goes back with its next batch. */
-  private readonly spares: (ArrayBuffer | undefined)[] = [];
 
   constructor(private readonly options: ShardPoolOptions) {
     const filename = new URL('./shard-entry.js', import.meta.url).href;
@@ -46,16 +43,9 @@ export class ShardPool {
     await this.all((shard) => ({ kind: 'load', decoders, host, version, shard }));
   }
 
-  /** Decodes a batch; its bytes are transferred and gone afterwards. */
+  /** Decodes a batch. Its bytes are transferred and gone afterwards, unless they lie in shared memory: then they must stay as they are meanwhile. */
   process({ shard, bytes, clockOffsetNs, kinds }: RecordBatch): Promise<ShardAnswer> {
-    const spare = this.spares[shard];
-    this.spares[shard] = undefined;
-    return this.run(shard, { kind: 'batch', bytes, clockOffsetNs, kinds, spare }, spare === undefined ? [bytes.buffer] : [bytes.buffer, spare]);
-  }
-
-  /** Takes back the buffer of an answer, which nobody reads any more. */
-  giveBack(shard: number, buffer: ArrayBuffer): void {
-    if (buffer.byteLength >= REUSED_BYTES) this.spares[shard] = buffer;
+    return this.run(shard, { kind: 'batch', bytes, clockOffsetNs, kinds }, bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : []);
   }
 
   /** @param seconds on the record clock. */

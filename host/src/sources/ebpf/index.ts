@@ -12,7 +12,7 @@ import { FileReport, type LateFile, type UnreadableFile } from './file-report.js
 import { FileSweep } from './file-sweep.js';
 import { fileUses, type ProcessUses } from './file-uses.js';
 import { checkLayouts } from './layout-check.js';
-import type { NativeBatch, NativeOptions, NativeSensor, ScopeCell } from './native.js';
+import type { NativeBatch, NativeSensor, ScopeCell } from './native.js';
 import { isPermission, loadFailure, openAddon, privilegesKept, probesRefused } from './native-errors.js';
 import { type EbpfOptions, fileTelling, resolveOptions } from './options.js';
 import { processIds } from './proc-files.js';
@@ -42,7 +42,7 @@ type OnBatch = (batch: RecordBatch) => void;
  */
 export class EbpfSource implements Source {
   readonly #options: EbpfOptions;
-  readonly #native: NativeOptions;
+  readonly #native: ReturnType<typeof resolveOptions>;
   readonly #snapshot = { processes: 0, skipped: 0, batches: 0, bytes: 0 };
   /** Bytes of snapshot batches per shard that the addon must not be credited for. */
   readonly #owed: number[];
@@ -86,11 +86,11 @@ export class EbpfSource implements Source {
     return this.#starting;
   }
 
-  credit(shard: number, bytes: number, spent?: ArrayBuffer): void {
+  credit(shard: number, bytes: number, slot?: number): void {
     // A shard finishes batches in order, and the snapshot came first.
     const own = Math.min(this.#owed[shard] ?? 0, bytes);
     this.#owed[shard] = (this.#owed[shard] ?? 0) - own;
-    if (bytes > own) this.#sensor?.credit(shard, bytes - own, spent);
+    if (bytes > own) this.#sensor?.credit(shard, bytes - own, slot);
   }
 
   stop(): Promise<void> {
@@ -261,11 +261,11 @@ export class EbpfSource implements Source {
     }, LOSS_CHECK_MS).unref();
   }
 
-  #onNativeBatch({ shard, buffer, length, records, payloadBytes, kinds, clockOffsetNs }: NativeBatch, onBatch: OnBatch): void {
-    const bytes = new Uint8Array(buffer, 0, length);
+  #onNativeBatch({ shard, slot, buffer, length, records, payloadBytes, kinds, clockOffsetNs }: NativeBatch, onBatch: OnBatch): void {
+    const bytes = slot === undefined ? new Uint8Array(buffer as ArrayBuffer, 0, length) : this.#native.memory.subarray(slot, slot + length);
     // Process records go to every shard: one of them tells all.
     if (shard === 0 && !peekProcesses(bytes, clockOffsetNs, this.#watcher)) this.#unreadable += 1;
-    onBatch({ shard, bytes, records, payloadBytes, kinds, clockOffsetNs });
+    onBatch({ shard, bytes, records, payloadBytes, kinds, clockOffsetNs, ...(slot !== undefined && { slot }) });
   }
 
   async #stop(): Promise<void> {

@@ -17,12 +17,17 @@ export interface NativeOptions {
   maxInFlightBytes: number;
   /** Capture every process (true) or only those in scope (false). */
   captureAll: boolean;
+  /** Memory that batches are handed over in; without, or when it is all lent, each has a buffer of its own. */
+  memory?: Uint8Array<SharedArrayBuffer>;
 }
 
 export interface NativeBatch {
   shard: number;
-  buffer: ArrayBuffer;
-  /** Bytes of buffer in use, from 0. */
+  /** Where in the options' memory it begins; it is lent until credit() names it. */
+  slot?: number;
+  /** Set when slot is not: the batch, from 0. */
+  buffer?: ArrayBuffer;
+  /** Bytes of the batch. */
   length: number;
   records: number;
   payloadBytes: number;
@@ -123,8 +128,8 @@ export interface NativeSensor {
   setRate(bytes: number): void;
   /** Starts the reader thread. onBatch runs on the main thread, once per batch. */
   start(onBatch: (batch: NativeBatch) => void): void;
-  /** @param spent a batch's buffer that nobody uses any more: it may carry another one. */
-  credit(shard: number, bytes: number, spent?: ArrayBuffer): void;
+  /** @param slot of the batch, if it has one: nobody reads it any more. */
+  credit(shard: number, bytes: number, slot?: number): void;
   stats(): NativeStats;
   /** Detaches every probe, drains the ring to its end, hands over all batches, stops the thread; onDone is called after the last batch. Idempotent; safe before start. */
   stop(onDone: () => void): void;

@@ -36,18 +36,22 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 /** @throws HostError CONFIG that names the option and its range. */
-export function resolveOptions(options: EbpfOptions): NativeOptions {
+export function resolveOptions(options: EbpfOptions): NativeOptions & { readonly memory: Uint8Array<SharedArrayBuffer> } {
   const batchBytes = inRange('batchBytes', options.batchBytes ?? 256 * KIB, 4 * TLS_CHUNK, 16 * MIB);
   const ringBytes = inRange('ringBytes', options.ringBytes ?? 8 * MIB, 64 * KIB, 1024 * MIB);
   if ((ringBytes & (ringBytes - 1)) !== 0) throw new HostError('CONFIG', `ringBytes must be a power of two, not ${ringBytes}`);
+  const shards = inRange('shards', options.shards, 1, 64);
+  const maxInFlightBytes = inRange('maxInFlightBytes', options.maxInFlightBytes ?? 16 * MIB, 2 * batchBytes, 1024 * MIB);
   return {
     objectPath: options.objectPath,
-    shards: inRange('shards', options.shards, 1, 64),
+    shards,
     ringBytes,
     batchBytes,
     flushMs: inRange('flushMs', options.flushMs ?? 20, 1, 1000),
-    maxInFlightBytes: inRange('maxInFlightBytes', options.maxInFlightBytes ?? 16 * MIB, 2 * batchBytes, 1024 * MIB),
+    maxInFlightBytes,
     captureAll: options.scope.all,
+    // Address space: a page of it is only used once a batch has reached it, and the slots given back last are taken first.
+    memory: new Uint8Array(new SharedArrayBuffer(shards * maxInFlightBytes)),
   };
 }
 

@@ -33,7 +33,7 @@ const SIZES: Readonly<Record<number, number>> = {
  * @param clockOffsetNs of the batch: CLOCK_REALTIME - CLOCK_BOOTTIME.
  * @returns false when the walk met something else and stopped there.
  */
-export function peekProcesses(bytes: Uint8Array<ArrayBuffer>, clockOffsetNs: bigint, watcher: ProcessWatcher): boolean {
+export function peekProcesses(bytes: Uint8Array, clockOffsetNs: bigint, watcher: ProcessWatcher): boolean {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = 0;
   while (at < bytes.length) {
