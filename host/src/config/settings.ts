@@ -47,7 +47,7 @@ export const settings = {
   'capture.flush_ms': { type: 'integer', fallback: 20, min: 1, max: 1000, doc: 'Longest time a record waits for its batch to fill while records keep coming.' },
   'capture.max_in_flight_bytes': {
     type: 'integer',
-    fallback: 16 * MEBI,
+    fallback: 32 * MEBI,
     min: 2 * MEBI,
     max: 1024 * MEBI,
     doc: 'Bytes handed to a shard and not yet done before the reader stops taking from the ring.',

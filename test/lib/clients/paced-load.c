@@ -3,7 +3,8 @@
  * It begins with RAMP seconds of a tenth of the rate. Both ends are in this process, so that one core is enough: a thread answers each request
  * once its ciphertext is there, and decrypts nothing, so that a probe sees the requests once, and each answer where it is written and where it is read.
  *
- * Request N has the model "load-N", and a prompt of numbered words with "load-N " at the beginning of each BLOCK bytes; N has 8 digits.
+ * Request N has the model "load-N" and a message as an agent sends it that shows a screenshot: a quarter of it is text, numbered words with
+ * "load-N " at the beginning of each BLOCK bytes, the rest is an image in base64. N has 8 digits.
  */
 #include <errno.h>
 #include <openssl/evp.h>
@@ -103,19 +104,23 @@ static void mark(char *at)
 static char *make_request(size_t total)
 {
 	static const char HEAD[] = "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %010zu\r\n\r\n";
-	static const char BEGIN[] = "{\"model\":\"load-00000000\",\"messages\":[{\"role\":\"user\",\"content\":\"", END[] = "\"}]}";
+	static const char BEGIN[] = "{\"model\":\"load-00000000\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"";
+	static const char IMAGE[] = "\"},{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64,", END[] = "\"}}]}]}";
+	static const char BASE64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	char *out = malloc(total + 64);
 	int head = snprintf(out, total, HEAD, (size_t)0);
-	char *prompt = out + head + sizeof(BEGIN) - 1, *end = out + total - (sizeof(END) - 1);
+	char *prompt = out + head + sizeof(BEGIN) - 1, *image = prompt + total / 4, *end = out + total - (sizeof(END) - 1);
 
 	snprintf(out, total, HEAD, total - head);
 	memcpy(out + head, BEGIN, sizeof(BEGIN) - 1);
 	mark(strstr(out + head, "load-") + 5);
-	for (char *at = prompt; at < end;) at += snprintf(at, 64, "w%u ", (unsigned)(at - prompt));
-	for (char *at = prompt; at + BLOCK <= end; at += BLOCK) {
+	for (char *at = prompt; at < image;) at += snprintf(at, 64, "w%u ", (unsigned)(at - prompt));
+	for (char *at = prompt; at + BLOCK <= image; at += BLOCK) {
 		memcpy(at, "load-00000000 ", 14);
 		mark(at + 5);
 	}
+	memcpy(image, IMAGE, sizeof(IMAGE) - 1);
+	for (char *at = image + sizeof(IMAGE) - 1; at < end; at++) *at = BASE64[(unsigned)rand() % 64];
 	memcpy(end, END, sizeof(END) - 1);
 	return out;
 }
@@ -204,6 +209,9 @@ int main(int argc, char **argv)
 	double took = send_for(atof(argv[2]), rate);
 	for (int i = 0; i < CONNECTIONS; i++)
 		if (ends[i].asked) read_answer(&ends[i]);
+	/* What is still on its way is told before the ends of the connections are, which say how much there was. */
+	usleep(500000);
+	for (int i = 0; i < CONNECTIONS; i++) SSL_free(ends[i].client), SSL_free(ends[i].server);
 	printf("{\"requests\":%ld,\"request_bytes\":%ld,\"answer_bytes\":%d,\"writes_per_second\":%.0f}\n", next_request, size * writes, answer_length, sent / took);
 	return 0;
 }

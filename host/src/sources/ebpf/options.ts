@@ -17,7 +17,7 @@ export interface EbpfOptions {
   readonly batchBytes?: number;
   /** ...or when its oldest record is this old, ms: 1..1000. Default 20. */
   readonly flushMs?: number;
-  /** Bytes handed over and not credited, per shard, before the source waits. At least two batches. Default 16 MiB. */
+  /** Bytes handed over and not credited, per shard, before the source waits. At least two batches. Default 32 MiB. */
   readonly maxInFlightBytes?: number;
   readonly scope: ScopeOptions;
   /** TCP ports on which model servers speak unencrypted HTTP. Default none. */
@@ -41,7 +41,7 @@ export function resolveOptions(options: EbpfOptions): NativeOptions & { readonly
   const ringBytes = inRange('ringBytes', options.ringBytes ?? 8 * MIB, 64 * KIB, 1024 * MIB);
   if ((ringBytes & (ringBytes - 1)) !== 0) throw new HostError('CONFIG', `ringBytes must be a power of two, not ${ringBytes}`);
   const shards = inRange('shards', options.shards, 1, 64);
-  const maxInFlightBytes = inRange('maxInFlightBytes', options.maxInFlightBytes ?? 16 * MIB, 2 * batchBytes, 1024 * MIB);
+  const maxInFlightBytes = inRange('maxInFlightBytes', options.maxInFlightBytes ?? 32 * MIB, 2 * batchBytes, 1024 * MIB);
   return {
     objectPath: options.objectPath,
     shards,
