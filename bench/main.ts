@@ -11,7 +11,7 @@ const benches: Readonly<Record<string, (options: { seconds: number }) => Promise
   decode: () => benchDecode(),
   ring: () => benchRing(),
   idle: ({ seconds }) => benchIdle(seconds),
-  syscalls: () => benchSyscalls({ rounds: 20, slices: 30 }),
+  syscalls: () => benchSyscalls({ rounds: 60, slices: 60 }),
 };
 
 const HELP = `usage: npm run bench -- [NAME...] [--json] [--seconds N]

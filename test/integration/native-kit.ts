@@ -93,10 +93,11 @@ export class Capture {
   /** As they came, each in a buffer of its own. */
   readonly batches: NativeBatch[] = [];
   hold = false;
-  private readonly memory = new Uint8Array(new SharedArrayBuffer(4 << 20));
+  private readonly memory: Uint8Array<SharedArrayBuffer>;
 
   constructor(options: Partial<NativeOptions> = {}) {
     mustProbe();
+    this.memory = options.memory ?? new Uint8Array(new SharedArrayBuffer(4 << 20));
     this.sensor = new native.Sensor({
       objectPath: OBJECT,
       ringBytes: 8 << 20,
@@ -105,8 +106,8 @@ export class Capture {
       flushMs: 5,
       maxInFlightBytes: 4 << 20,
       captureAll: true,
-      memory: this.memory,
       ...options,
+      memory: this.memory,
     });
     this.sensor.load();
   }

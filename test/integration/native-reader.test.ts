@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { Kind, layouts } from '../../host/src/gen/records.js';
 import { mustProbe, ROOT, scratch } from '../lib/run.js';
-import { Capture, compileFixture, Fixture, native, OBJECT, sleep, symbolOffsets } from './native-kit.js';
+import { Capture, compileFixture, Fixture, native, OBJECT, pattern, sleep, symbolOffsets } from './native-kit.js';
 
 let fixture = '';
 before(() => {
@@ -66,6 +66,35 @@ test('stop is safe before start and twice, close is idempotent, numbers stay', a
   await Promise.all([capture.stop(), new Promise<void>((resolve) => capture.sensor.stop(resolve))]);
   assert.equal(capture.stats().links, 0);
   assert.ok(Array.isArray(capture.stats().kernel));
+});
+
+test('batches lie in shared memory while a slot is free, and in buffers of their own while none is', async () => {
+  // A slot holds a full batch and one record more, some 80 KB: there is room for two.
+  const capture = new Capture({ shards: 1, batchBytes: 65536, memory: new Uint8Array(new SharedArrayBuffer(200_000)) });
+  capture.attach(fixture);
+  capture.hold = true;
+  capture.start();
+  const program = async () => {
+    const child = new Fixture(fixture, 'write', 400_000);
+    await child.go();
+    await child.end();
+    await sleep(200);
+    return capture.batches.map(({ slot }) => slot);
+  };
+  const held = await program();
+  // What is not lent, or no slot, is ignored; what is lent is used again, and given once however often it is given.
+  for (const at of [held[0], held[0], 1, 1 << 30]) capture.sensor.credit(0, 0, at);
+  const later = (await program()).slice(held.length);
+  const records = await capture.stop();
+  assert.ok(held.length > 3 && later.length > 3, `${held.length} and ${later.length} batches`);
+  assert.equal(new Set(held.slice(0, 2)).size, 2);
+  assert.deepEqual(
+    [...held.slice(2), ...later.slice(1)].filter((at) => at !== undefined),
+    [],
+  );
+  assert.equal(later[0], held[0]);
+  const written = records.filter(({ kind }) => kind === Kind.tls_data).map(({ payload }) => payload);
+  assert.deepEqual(Buffer.concat(written), Buffer.concat([pattern(1, 400_000), pattern(1, 400_000)]));
 });
 
 test('detach ends one probe', async () => {

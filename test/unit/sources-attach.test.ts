@@ -221,7 +221,7 @@ exports.Sensor = class {
   scopeAddComm(comm) { state().calls.push('scopeAddComm ' + comm); }
   setCaptureAll(all) { state().calls.push('captureAll ' + all); }
   start(onBatch) { state().calls.push('start'); state().onBatch = onBatch; }
-  credit(shard, bytes) { state().calls.push('credit ' + shard + ' ' + bytes); }
+  credit(shard, bytes, slot) { state().calls.push(['credit', shard, bytes, ...(slot === undefined ? [] : [slot])].join(' ')); }
   stats() {
     return { kernel: [{ records: 3, bytes: 300 }], ring: { records: 1, bytes: 2, payloadBytes: 3, stalls: 0, wakeups: 0, pendingBytes: 0, sizeBytes: 4, malformed: 0 },
       batches: { count: 1, ...zero, payloadBytes: 0, inFlightBytes: [0] }, links, shed: [{ tgid: 9, calls: 1, bytes: 2 }] };
@@ -251,11 +251,14 @@ test('the snapshot comes first on every shard, and its credit is not given to th
   const bootMs = Number((await readFile('/proc/uptime', 'latin1')).split(' ')[0]) * 1000;
   assert.ok(Math.abs(Number(batches[0]?.clockOffsetNs ?? 0n) / 1e6 + bootMs - Date.now()) < 100);
   state.onBatch?.({ shard: 1, buffer: new ArrayBuffer(100), length: 40, records: 1, payloadBytes: 10, kinds: 2, clockOffsetNs: 1n });
-  assert.equal(batches.at(-1)?.bytes.buffer.byteLength, 40);
-  for (const { shard, bytes } of batches) source.credit(shard, bytes.length);
+  assert.equal(batches.at(-1)?.bytes.length, 40);
+  // A batch in shared memory says which part of it is to be given back.
+  state.onBatch?.({ shard: 0, slot: 4096, length: 30, records: 1, payloadBytes: 10, kinds: 2, clockOffsetNs: 1n });
+  assert.deepEqual([batches.at(-1)?.slot, batches.at(-1)?.bytes.byteOffset, batches.at(-1)?.bytes.length], [4096, 4096, 30]);
+  for (const { shard, bytes, slot } of batches) source.credit(shard, bytes.length, slot);
   assert.deepEqual(
     state.calls.filter((call) => call.startsWith('credit')),
-    ['credit 1 40'],
+    ['credit 1 40', 'credit 0 30 4096'],
   );
   source.observeChildren();
   source.stopObserving();
