@@ -8,6 +8,8 @@ export namespace EventType {
   export const AI_RESPONSE: string = 'ai.response';
   /** A model's answer asks for a tool. */
   export const TOOL_CALL: string = 'agent.tool_call';
+  /** A program gave back to the model what a tool did. */
+  export const TOOL_RESULT: string = 'agent.tool_result';
   /** A process started a program. */
   export const PROCESS_EXEC: string = 'process.exec';
   /** A process ended. */

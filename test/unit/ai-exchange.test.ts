@@ -131,6 +131,64 @@ test('a full lane loses nothing: the events are those of a wide one, in order', 
   assert.ok(narrow.raw.equals(wide.raw));
 });
 
+/** A chat request whose last messages are results of tools. */
+const withResults = (ids: readonly string[], text: string, turn = 'a') =>
+  JSON.stringify({ model: 'm', messages: [{ role: 'user', content: turn }, ...ids.map((id) => ({ role: 'tool', tool_call_id: id, content: text }))] });
+
+test('results of tools are told once each, also when the lane is full between them', () => {
+  const ids = ['1', '2', '3', '4'];
+  // Each of ten conversations twice.
+  const asked = (stream: number) => whole(0, withResults(ids, 'r'.repeat(60_000), `turn ${stream % 10}`), 16384, { stream });
+  const batch = Buffer.concat(Array.from({ length: 20 }, (_, stream) => asked(stream)));
+  const wide = new AiBench(aiModule({ outBytes: 16 << 20 })).feed(batch);
+  const narrow = new AiBench(aiModule({ outBytes: 1 << 20 })).feed(batch);
+  assert.ok(narrow.bytes.length > 3);
+  assert.ok(narrow.raw.equals(wide.raw));
+  assert.deepEqual(types(wide.events), [...Array(10).fill(['ai.request', ...ids.map(() => 'agent.tool_result')]), ...Array(10).fill('ai.request')].flat());
+  assert.deepEqual(
+    wide.events.slice(1, 5).map(({ data, index }) => [data['call_id'], index]),
+    ids.map((id, i) => [id, i]),
+  );
+  const { tool_results: told, tool_results_repeated: repeated } = narrow.module.stats();
+  assert.deepEqual([told, repeated], [40, 40]);
+});
+
+test('results past the bound of a request are counted, and what was told longest ago is forgotten', () => {
+  const bench = new AiBench();
+  const many = Array.from({ length: 300 }, (_, i) => String(i));
+  bench.feed(whole(0, withResults(many, 'r'), 16384, { stream: 0 }));
+  assert.equal(types(bench.events).filter((type) => type === 'agent.tool_result').length, 256);
+  assert.equal(bench.module.stats().tool_results_left_out, 1);
+  // 8192 are remembered: 33 requests of 250 more make the first one's news again.
+  for (let turn = 1; turn <= 33; turn++) {
+    const ids = Array.from({ length: 250 }, (_, i) => `${turn}.${i}`);
+    bench.feed(whole(0, withResults(ids, 'r'), 16384, { stream: turn }));
+  }
+  const before = bench.module.stats().tool_results;
+  bench.feed(whole(0, withResults(['0'], 'r'), 16384, { stream: 40 }), whole(0, withResults(['33.0'], 'r'), 16384, { stream: 41 }));
+  assert.equal(bench.module.stats().tool_results, Number(before) + 1);
+});
+
+test('the same id in another conversation is another result, and what names no call is none', () => {
+  const bench = new AiBench();
+  for (const [stream, turn] of ['a', 'b'].entries()) bench.feed(whole(0, withResults(['1'], 'r', turn), 1000, { stream }));
+  bench.feed(
+    whole(
+      0,
+      JSON.stringify({
+        model: 'm',
+        messages: [
+          { role: 'user', content: 'c' },
+          { role: 'tool', content: 'r' },
+        ],
+      }),
+      1000,
+      { stream: 2 },
+    ),
+  );
+  assert.equal(types(bench.events).filter((type) => type === 'agent.tool_result').length, 2);
+});
+
 test('an event that fits no lane is cut, and says so', () => {
   const messages = Array.from({ length: 3000 }, (_, i) => ({ role: 'user', content: `${i} ${'é"'.repeat(400)}` }));
   const args = JSON.stringify({ list: Array.from({ length: 200_000 }, (_, i) => i) });

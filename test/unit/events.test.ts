@@ -116,7 +116,7 @@ it('container ids are read from what Docker, containerd, CRI-O and Podman write'
 
 describe('correlation', () => {
   const made = (type: string, id: string, exchange: string | null): OutgoingEvent =>
-    sealedAndOpened([{ event: { event_id: id, event_type: type } as OispEvent, exchange }])[0] as OutgoingEvent;
+    sealedAndOpened([{ event: { event_id: id, event_type: type, data: {} } as OispEvent, exchange }])[0] as OutgoingEvent;
   const linked = (correlator: Correlator, event: OutgoingEvent) => {
     correlator.add(event);
     return event.parse().related_events;
@@ -127,6 +127,19 @@ describe('correlation', () => {
     assert.deepEqual(linked(correlator, made(EventType.ai_response, 'r', 'c:0')), [{ event_id: 'q', relationship: 'parent' }]);
     for (const id of ['t1', 't2']) assert.deepEqual(linked(correlator, made(EventType.tool_call, id, 'c:0')), [{ event_id: 'r', relationship: 'caused_by' }]);
     assert.equal(correlator.counters().linked, 3);
+  });
+  it('links a result to its call, over exchanges, but not over processes', () => {
+    const correlator = new Correlator(2);
+    const called = (type: string, id: string, pid: number, call: string, exchange: string) =>
+      sealedAndOpened([
+        { event: { event_id: id, event_type: type, process: { pid }, data: { call_id: call } } as unknown as OispEvent, exchange },
+      ])[0] as OutgoingEvent;
+    for (const id of ['1', '2']) correlator.add(called(EventType.tool_call, `call ${id}`, 7, id, 'c:0'));
+    assert.deepEqual(linked(correlator, called(EventType.tool_result, 'r', 7, '1', 'c:1')), [{ event_id: 'call 1', relationship: 'parent' }]);
+    assert.equal(linked(correlator, called(EventType.tool_result, 'r', 8, '1', 'c:1')), undefined);
+    correlator.add(called(EventType.tool_call, 'call 3', 7, '3', 'c:0'));
+    assert.equal(linked(correlator, called(EventType.tool_result, 'r', 7, '1', 'c:1')), undefined, 'the oldest is forgotten at the bound');
+    assert.equal(correlator.counters().calls, 2);
   });
   it('does not link across exchanges, and forgets the oldest at its bound', () => {
     const correlator = new Correlator(2);

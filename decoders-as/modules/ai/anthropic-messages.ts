@@ -24,6 +24,7 @@ import {
 import { find, findKind, indexOfNode, isKind, isTrue, keyOfNode, writeArguments } from './nodes';
 import { hashContent, readError, take } from './openai-chat';
 import { close, item, key, openArray, openMap, pairBool, pairNode } from './out';
+import { Result } from './result';
 import { hashNumber, key as keyFor } from './text';
 import { pairToolChoice, toolsDone, toolsOpen, writeTool } from './tools';
 
@@ -31,6 +32,7 @@ const MESSAGES: u64 = keyFor('messages');
 const MESSAGE: u64 = keyFor('message');
 const SYSTEM: u64 = keyFor('system');
 const ROLE: u64 = keyFor('role');
+const ASSISTANT: u64 = keyFor('assistant');
 const USER: u64 = keyFor('user');
 const CONTENT: u64 = keyFor('content');
 const TYPE: u64 = keyFor('type');
@@ -110,6 +112,49 @@ export class AnthropicMessages extends Format {
     pairToolChoice(find(root, keyFor('tool_choice')));
     this.writeParameters(root);
     closeImages();
+  }
+
+  seekResult(root: usize, index: u32): bool {
+    const list = findKind(root, MESSAGES, JsonKind.ARRAY);
+    if (!list) return false;
+    const end = jsonNext(list);
+    let asked: usize = 0;
+    let from = jsonFirst(list);
+    for (let m = from; m < end; m = jsonNext(m)) {
+      if (keyOfNode(find(m, ROLE)) != ASSISTANT) continue;
+      asked = m;
+      from = jsonNext(m);
+    }
+    let left = index;
+    for (let m = from; m < end; m = jsonNext(m)) {
+      const content = findKind(m, CONTENT, JsonKind.ARRAY);
+      if (!content) continue;
+      for (let b = jsonFirst(content), last = jsonNext(content); b < last; b = jsonNext(b)) {
+        const id = findKind(b, TOOL_USE_ID, JsonKind.STRING);
+        if (!id || keyOfNode(find(b, TYPE)) != TOOL_RESULT || left-- != 0) continue;
+        Result.id = id;
+        Result.content = find(b, CONTENT);
+        Result.name = this.nameOfCall(find(asked, CONTENT), keyOfNode(id));
+        Result.failed = isTrue(find(b, IS_ERROR));
+        Result.succeeded = !Result.failed;
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private nameOfCall(content: usize, id: u64): usize {
+    if (!isKind(content, JsonKind.ARRAY)) return 0;
+    for (let b = jsonFirst(content), end = jsonNext(content); b < end; b = jsonNext(b)) {
+      if (isCallType(keyOfNode(find(b, TYPE))) && keyOfNode(find(b, ID)) == id) return findKind(b, NAME, JsonKind.STRING);
+    }
+    return 0;
+  }
+
+  addResult(content: usize): void {
+    if (isKind(content, JsonKind.STRING)) addPart(content);
+    if (!isKind(content, JsonKind.ARRAY)) return;
+    for (let b = jsonFirst(content), end = jsonNext(content); b < end; b = jsonNext(b)) if (keyOfNode(find(b, TYPE)) == TEXT) addPart(find(b, TEXT));
   }
 
   private writeSystem(system: usize): void {

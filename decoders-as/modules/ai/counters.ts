@@ -4,6 +4,9 @@ export class Counters {
   requests: u32 = 0;
   responses: u32 = 0;
   toolCalls: u32 = 0;
+  toolResults: u32 = 0;
+  resultsRepeated: u32 = 0;
+  resultsLeftOut: u32 = 0;
   streamEvents: u32 = 0;
   templateHits: u32 = 0;
   otherRequests: u32 = 0;

@@ -84,6 +84,9 @@ export class Exchange extends Entry {
   provider: i32 = -1;
   inferred: bool = false;
   streaming: bool = false;
+  /** ai.request was told, and so many of the request's tool results were looked at. */
+  asked: bool = false;
+  results: u32 = 0;
   requestModel: usize = 0;
   firstTokenTs: u64 = 0;
   sse: Sse = changetype<Sse>(0);

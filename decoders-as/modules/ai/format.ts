@@ -20,6 +20,16 @@ export abstract class Format {
   /** Writes the pairs of ai.request that come from the body: messages up to parameters. `root` may be of any kind. */
   abstract writeRequest(root: usize): void;
 
+  /**
+   * Finds a result that the program gave back since the model's last message, and puts it into Result.
+   * @param index of the results in the order of the request, from 0.
+   * @returns whether there is one.
+   */
+  abstract seekResult(root: usize, index: u32): bool;
+
+  /** Adds the text of a result's content to the open text. */
+  abstract addResult(content: usize): void;
+
   /** Fills x.answer from a whole response body. */
   abstract readJson(x: Exchange, root: usize): void;
 

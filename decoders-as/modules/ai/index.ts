@@ -17,6 +17,7 @@ import { addExchange, Exchange, exchangeCount, exchangesFull, findExchange, free
 import { Head, readHead, takeRequestHead, takeResponseHead } from './head';
 import { settleRequest } from './request';
 import { settleResponse } from './response';
+import { initResults } from './tool-result';
 import { initVerdicts, judge } from './verdict';
 
 export {
@@ -44,6 +45,8 @@ const TEXT_BYTES: usize = 9 << 20;
 const LEAST_LANE: u32 = 1 << 20;
 /** An exchange without a record for this long is given up. */
 const IDLE_SECONDS: u64 = 900;
+/** Ids of tool results: with each turn the history comes again, and none of it is news. */
+const RESULTS_REMEMBERED: u32 = 8192;
 const SECOND: u64 = 1000000000;
 
 function onInit(outCap: u32, _flags: u32, maxConns: u32): i32 {
@@ -55,6 +58,7 @@ function onInit(outCap: u32, _flags: u32, maxConns: u32): i32 {
   jsonInit(TAPE_NODES, TEXT_BYTES);
   initExchanges(maxConns);
   initVerdicts(maxConns);
+  initResults(RESULTS_REMEMBERED);
   return 0;
 }
 
@@ -185,6 +189,9 @@ function onStats(): void {
   stat('requests', counters.requests);
   stat('responses', counters.responses);
   stat('tool_calls', counters.toolCalls);
+  stat('tool_results', counters.toolResults);
+  stat('tool_results_repeated', counters.resultsRepeated);
+  stat('tool_results_left_out', counters.resultsLeftOut);
   stat('orphan_responses', counters.orphans);
   stat('other_requests', counters.otherRequests);
   stat('server_side_requests', counters.serverSide);

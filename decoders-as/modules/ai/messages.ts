@@ -2,7 +2,7 @@
 import { jsonFirst, jsonFlags, jsonKind, JsonKind, jsonLength, jsonNext, jsonText } from '../../lib/json';
 import { counters } from './counters';
 import { given, isKind, keyOfNode, writeNode } from './nodes';
-import { addText, close, closeText, item, key, nodeText, openArray, openMap, openText, pairBool, pairLiteral, pairUint } from './out';
+import { addText, close, closeText, contentCut, item, key, nodeText, openArray, openMap, openText, pairBool, pairLiteral, pairUint, textLength } from './out';
 import { key as keyFor } from './text';
 
 const SYSTEM: u64 = keyFor('system');
@@ -95,6 +95,20 @@ const newLine: usize = memory.data<u8>([10]);
 
 export function closeContent(): void {
   pairUint('content_length', closeText());
+}
+
+/** Begins the text of a tool's result. */
+export function openResult(): void {
+  pieces = 0;
+  key('result');
+  openText();
+}
+
+/** Ends it. Its size is told when all of it is there. */
+export function closeResult(): void {
+  const bytes = textLength();
+  closeText();
+  if (!contentCut) pairUint('result_size_bytes', bytes);
 }
 
 /** Writes a scalar under a name, if there is one. */

@@ -41,12 +41,15 @@ import {
 } from './messages';
 import { find, findKind, given, indexOfNode, isKind, keyOfNode, numberOf } from './nodes';
 import { close, item, key, openArray, openMap, pairLiteral, pairNode } from './out';
+import { Result } from './result';
 import { decodedText, decodedLength } from './scratch';
 import { hashNumber, hashText, key as keyFor } from './text';
 import { pairToolChoice, toolsDone, toolsOpen, writeTool } from './tools';
 
 const MESSAGES: u64 = keyFor('messages');
 const ROLE: u64 = keyFor('role');
+const ASSISTANT: u64 = keyFor('assistant');
+const TOOL: u64 = keyFor('tool');
 const CONTENT: u64 = keyFor('content');
 const NAME: u64 = keyFor('name');
 const TOOL_CALLS: u64 = keyFor('tool_calls');
@@ -156,6 +159,48 @@ export class OpenAiChat extends Format {
     pairToolChoice(given(choice) ? choice : find(root, FUNCTION_CALL));
     this.writeParameters(root);
     closeImages();
+  }
+
+  seekResult(root: usize, index: u32): bool {
+    const list = findKind(root, MESSAGES, JsonKind.ARRAY);
+    if (!list) return false;
+    const end = jsonNext(list);
+    let asked: usize = 0;
+    let from = jsonFirst(list);
+    for (let m = from; m < end; m = jsonNext(m)) {
+      if (keyOfNode(find(m, ROLE)) != ASSISTANT) continue;
+      asked = m;
+      from = jsonNext(m);
+    }
+    let left = index;
+    for (let m = from; m < end; m = jsonNext(m)) {
+      const id = findKind(m, TOOL_CALL_ID, JsonKind.STRING);
+      if (!id || keyOfNode(find(m, ROLE)) != TOOL || left-- != 0) continue;
+      Result.id = id;
+      Result.content = find(m, CONTENT);
+      const name = this.nameOfCall(find(asked, TOOL_CALLS), keyOfNode(id));
+      Result.name = name ? name : findKind(m, NAME, JsonKind.STRING);
+      Result.failed = false;
+      Result.succeeded = false;
+      return true;
+    }
+    return false;
+  }
+
+  private nameOfCall(calls: usize, id: u64): usize {
+    if (!isKind(calls, JsonKind.ARRAY)) return 0;
+    for (let call = jsonFirst(calls), end = jsonNext(calls); call < end; call = jsonNext(call)) {
+      if (keyOfNode(find(call, ID)) != id) continue;
+      const custom = findKind(call, CUSTOM, JsonKind.OBJECT);
+      return findKind(custom ? custom : find(call, FUNCTION), NAME, JsonKind.STRING);
+    }
+    return 0;
+  }
+
+  addResult(content: usize): void {
+    if (isKind(content, JsonKind.STRING)) addPart(content);
+    if (!isKind(content, JsonKind.ARRAY)) return;
+    for (let part = jsonFirst(content), end = jsonNext(content); part < end; part = jsonNext(part)) addPart(find(part, TEXT));
   }
 
   private writeMessage(m: usize): void {

@@ -13,6 +13,7 @@ import { hasLoss, openReasons, pairAuth, pairCommonMeta, pairExt, pairLimitation
 import { find, isTrue } from './nodes';
 import { close, hexText, key, pairBool, pairLiteral } from './out';
 import { inferProvider, pairModel, pairProvider } from './provider';
+import { tellResults } from './tool-result';
 import { hashEnd, hashStart, indexOf, key as keyFor } from './text';
 import { NAME_LIMIT, setText } from './answer';
 
@@ -104,6 +105,17 @@ export function settleRequest(x: Exchange): i32 {
 }
 
 function tell(x: Exchange): i32 {
+  if (!x.asked) {
+    const status = tellRequest(x);
+    if (status == Status.FULL) return status;
+    x.asked = true;
+  }
+  const status = tellResults(x, root);
+  if (status == Status.DONE) x.state = Request.TOLD;
+  return status;
+}
+
+function tellRequest(x: Exchange): i32 {
   const model = find(root, MODEL);
   x.requestModel = bufUnlessBridged(setText(x.requestModel, model), x.request.gaps);
   if (!bufLength(x.requestModel)) modelOfPath(x);
@@ -112,7 +124,6 @@ function tell(x: Exchange): i32 {
   x.conversation = conversationOf(x);
   const status = emit(x, EventType.AI_REQUEST, x.request.headTs, x.request.origin, 0, writeData, writeMeta);
   if (status == Status.FULL) return status;
-  x.state = Request.TOLD;
   counters.requests++;
   if (deep) counters.deepValues++;
   if (end != JsonEnd.WHOLE) counters.badJson++;

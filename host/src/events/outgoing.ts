@@ -9,6 +9,8 @@ export interface EventHead {
   readonly pid: number | undefined;
   /** `conn:stream` of the exchange it belongs to, or null. */
   readonly exchange: string | null;
+  /** Of a tool call and of its result: what joins them. */
+  readonly call?: string;
 }
 
 /** Events of one answer of a shard: one JSON text after the other, in the order of the heads. */
@@ -33,7 +35,7 @@ export function sealEvents(events: readonly ShardEvent[], roomFor: (bytes: numbe
     room = roomFor(texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0));
     ends = encode(texts, room) as number[];
   }
-  const heads = events.map(({ event: { event_id, event_type, ts, process }, exchange }) => ({ event_id, event_type, ts, pid: process?.pid, exchange }));
+  const heads = events.map(headOf);
   return { heads, ends, bytes: room.subarray(0, ends.at(-1) ?? 0) };
 }
 
@@ -48,6 +50,11 @@ function encode(texts: readonly string[], room: Uint8Array): number[] | undefine
     ends.push(at);
   }
   return ends;
+}
+
+function headOf({ event: { event_id, event_type, ts, process, data }, exchange }: ShardEvent): EventHead {
+  const call = event_type.startsWith('agent.tool_') ? data['call_id'] : undefined;
+  return { event_id, event_type, ts, pid: process?.pid, exchange, ...(typeof call === 'string' && { call }) };
 }
 
 export function openEvents({ heads, ends, bytes }: SealedEvents): OutgoingEvent[] {

@@ -10,6 +10,8 @@ export const EventType = {
   ai_response: 'ai.response',
   /** A model's answer asks for a tool. */
   tool_call: 'agent.tool_call',
+  /** A program gave back to the model what a tool did. */
+  tool_result: 'agent.tool_result',
   /** A process started a program. */
   process_exec: 'process.exec',
   /** A process ended. */

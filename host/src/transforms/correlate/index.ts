@@ -1,4 +1,4 @@
-// Links events by id: an answer to its request, a tool call to the answer that asked for it. Bounded; sees only events that left their shard.
+// Links events by id: an answer to its request, a tool call to the answer that asked for it, a result to its call. Bounded; sees only events that left their shard.
 import type { RelatedEvent } from '../../events/event.js';
 import type { OutgoingEvent } from '../../events/outgoing.js';
 import { EventType } from '../../gen/events.js';
@@ -10,24 +10,29 @@ interface Exchange {
 
 export interface CorrelateCounters {
   exchanges: number;
-  /** Exchanges forgotten at the bound. */
+  /** Tool calls whose result may still come. */
+  calls: number;
+  /** Exchanges and calls forgotten at the bound. */
   evicted: number;
   linked: number;
 }
 
 export class Correlator {
   private readonly exchanges = new Map<string, Exchange>();
+  /** Event of each tool call, by process and id of the call. */
+  private readonly calls = new Map<string, string>();
   private evicted = 0;
   private linked = 0;
 
-  /** @param maxExchanges exchanges remembered; the oldest is forgotten first. */
-  constructor(private readonly maxExchanges = 65536) {}
+  /** @param bound exchanges, and calls, remembered; the oldest is forgotten first. */
+  constructor(private readonly bound = 65536) {}
 
   /** Adds related_events in place. Events of one exchange must come in order: request, response, tool calls. */
   add(event: OutgoingEvent): void {
-    const { exchange, event_type, event_id } = event.head;
+    const { exchange, event_type, event_id, call, pid } = event.head;
     if (exchange === null) return;
-    const known = this.exchanges.get(exchange) ?? this.remember(exchange);
+    const known = this.exchangeOf(exchange);
+    const callKey = call === undefined ? undefined : `${pid}:${call}`;
     switch (event_type) {
       case EventType.ai_request:
         known.request = event_id;
@@ -38,13 +43,19 @@ export class Correlator {
         break;
       case EventType.tool_call:
         if (known.response !== undefined) this.link(event, known.response, 'caused_by');
+        if (callKey !== undefined) this.remember(this.calls, callKey, event_id);
         break;
+      case EventType.tool_result: {
+        const asked = callKey === undefined ? undefined : this.calls.get(callKey);
+        if (asked !== undefined) this.link(event, asked, 'parent');
+        break;
+      }
       default:
     }
   }
 
   counters(): CorrelateCounters {
-    return { exchanges: this.exchanges.size, evicted: this.evicted, linked: this.linked };
+    return { exchanges: this.exchanges.size, calls: this.calls.size, evicted: this.evicted, linked: this.linked };
   }
 
   private link(event: OutgoingEvent, id: string, relationship: RelatedEvent['relationship']): void {
@@ -52,14 +63,19 @@ export class Correlator {
     event.relate({ event_id: id, relationship });
   }
 
-  private remember(key: string): Exchange {
+  private exchangeOf(key: string): Exchange {
+    const known = this.exchanges.get(key);
+    if (known !== undefined) return known;
     const made: Exchange = {};
-    this.exchanges.set(key, made);
-    if (this.exchanges.size > this.maxExchanges) {
-      this.evicted++;
-      const [oldest] = this.exchanges.keys();
-      if (oldest !== undefined) this.exchanges.delete(oldest);
-    }
+    this.remember(this.exchanges, key, made);
     return made;
+  }
+
+  private remember<T>(table: Map<string, T>, key: string, value: T): void {
+    table.set(key, value);
+    if (table.size <= this.bound) return;
+    this.evicted++;
+    const [oldest] = table.keys();
+    if (oldest !== undefined) table.delete(oldest);
   }
 }

@@ -1,4 +1,5 @@
-// Adds hashes of content (after redaction, so that no hash can confirm a guessed secret): message content, system prompt, tool arguments.
+// Adds hashes of content (after redaction, so that no hash can confirm a guessed secret): message content, system prompt, tool arguments and
+// results.
 import { hash } from 'node:crypto';
 import type { OispEvent } from '../../events/event.js';
 
@@ -24,6 +25,8 @@ export function addDigests(event: OispEvent): OispEvent {
   const calls = data['tool_calls'];
   if (Array.isArray(calls)) for (const call of calls as Record<string, unknown>[]) addArgumentsHash(call);
   addArgumentsHash(data);
+  const result = data['result'];
+  if (typeof result === 'string') data['result_hash'] = sha256(result);
   return event;
 }
 

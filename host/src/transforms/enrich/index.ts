@@ -76,7 +76,7 @@ export class Enricher {
       data: raw.data,
       ext: { oisp_host: this.ext(raw, peer) },
     };
-    if (raw.type === EventType.tool_call && process?.name) event.data['agent'] ??= { name: process.name };
+    if ((raw.type === EventType.tool_call || raw.type === EventType.tool_result) && process?.name) event.data['agent'] ??= { name: process.name };
     return { event, exchange: raw.conn === null ? null : `${raw.conn}:${raw.stream ?? 0}` };
   }
 
