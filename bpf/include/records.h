@@ -192,6 +192,11 @@ enum oisp_conn_note {
 	OISP_CONN_NOTE_TLS_HELLO = 4, /* A ClientHello went out on a socket: TLS is spoken there, whoever can read it. */
 };
 
+/* Bits of the flags of oisp_init: what a decoder module is asked for beside its usual work. */
+enum oisp_init_flag {
+	OISP_INIT_FLAG_SERVER_SIDE = 1, /* Tell what a server of this machine was asked too, not only what its clients asked. */
+};
+
 /* Bits of a process's gate byte: which system calls of it the kernel side looks at. A call is looked at when its row and its process share a bit. */
 enum oisp_gate {
 	OISP_GATE_FILES = 1, /* Its file activity is recorded. */

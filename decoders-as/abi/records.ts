@@ -274,6 +274,12 @@ export namespace ConnNote {
   export const TLS_HELLO: u32 = 4;
 }
 
+/** Bits of the flags of oisp_init: what a decoder module is asked for beside its usual work. */
+export namespace InitFlag {
+  /** Tell what a server of this machine was asked too, not only what its clients asked. */
+  export const SERVER_SIDE: u32 = 1;
+}
+
 /** Bits of a process's gate byte: which system calls of it the kernel side looks at. A call is looked at when its row and its process share a bit. */
 export namespace Gate {
   /** Its file activity is recorded. */

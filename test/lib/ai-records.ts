@@ -24,13 +24,14 @@ export interface AiEvent {
 
 let compiled: CompiledDecoder | undefined;
 
-export function aiModule(options: { outBytes?: number; maxConnections?: number; inBytes?: number } = {}): DecoderModule {
+export function aiModule(options: { outBytes?: number; maxConnections?: number; inBytes?: number; flags?: number } = {}): DecoderModule {
   compiled ??= compileDecoder(new Uint8Array(readFileSync(join(ROOT, 'dist', 'decoders', 'ai.wasm'))));
   return new DecoderModule(compiled, {
     inBytes: options.inBytes ?? 16 * MEBI,
     outBytes: options.outBytes ?? 24 * MEBI,
     maxConnections: options.maxConnections ?? 1024,
     memoryBytes: 512 * MEBI,
+    flags: options.flags ?? 0,
   });
 }
 

@@ -1,6 +1,7 @@
 // Exchanges of the ai module from first record to last: pairing, loss, limits, expiry, full lanes.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { InitFlag } from '../../host/src/gen/records.js';
 import { AiBench, type AiEvent, aiModule, body, EVENT_STREAM, end, type HeadOptions, requestHead, sse, whole } from '../lib/ai-records.js';
 
 const request = (text: string, extra: Record<string, unknown> = {}) =>
@@ -62,6 +63,15 @@ test('the server side makes no events and is counted', () => {
   const bench = new AiBench().feed(whole(0, request('x'), 1000, { role: 2 }), whole(1, answer('y'), 1000, { role: 2 }));
   assert.deepEqual(bench.events, []);
   assert.equal(bench.module.stats().server_side_requests, 1);
+});
+
+test('the server side is told as such where that is asked for', () => {
+  const bench = new AiBench(aiModule({ flags: InitFlag.server_side }));
+  for (const [stream, role] of [1, 2].entries()) bench.feed(whole(0, request('x'), 1000, { role, stream }), whole(1, answer('y'), 1000, { role, stream }));
+  assert.deepEqual(
+    bench.events.map(({ type, meta }) => [type, meta.role]),
+    ['client', 'server'].flatMap((role) => ['ai.request', 'ai.response'].map((type) => [type, role])),
+  );
 });
 
 test('an answer whose request was lost is told when its shape is plain', () => {

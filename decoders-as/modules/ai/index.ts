@@ -4,7 +4,7 @@
 //   http.body ──► body.ts: kept (JSON) or fed to lib/sse.ts (streams), else dropped
 //   http.end  ──► request: request.ts ── ai.request        response: response.ts ── ai.response, agent.tool_call, exchange freed
 import { beforeReturn, defineModule, setError, stat, Status } from '../../abi/module';
-import { Completeness, Kind, Role } from '../../abi/records';
+import { Completeness, InitFlag, Kind, Role } from '../../abi/records';
 import { Reader } from '../../abi/reader';
 import { jsonInit } from '../../lib/json';
 import { invalidUtf8 } from '../../lib/json-text';
@@ -49,7 +49,11 @@ const IDLE_SECONDS: u64 = 900;
 const RESULTS_REMEMBERED: u32 = 8192;
 const SECOND: u64 = 1000000000;
 
-function onInit(outCap: u32, _flags: u32, maxConns: u32): i32 {
+/** What servers of this machine are asked is told too. */
+let serverSide: bool = false;
+
+function onInit(outCap: u32, flags: u32, maxConns: u32): i32 {
+  serverSide = (flags & InitFlag.SERVER_SIDE) != 0;
   if (outCap < LEAST_LANE) {
     setError('the out lanes must have at least ', LEAST_LANE);
     return -1;
@@ -90,7 +94,7 @@ function onHead(at: usize, end: usize): i32 {
   if (!readHead(at, end)) return Status.BAD;
   if (Head.role == Role.SERVER) {
     if (!Head.response) counters.serverSide++;
-    return Status.DONE;
+    if (!serverSide) return Status.DONE;
   }
   let found = findExchange(Head.conn, Head.stream);
   if (!found) {

@@ -63,6 +63,7 @@ export function pairCommonMeta(x: Exchange, format: Format, partial: bool): void
   pairLiteral('detection', known ? 'known_endpoint' : 'payload_inspection');
   pairProviderId(x, format);
   if (x.role == Role.CLIENT) pairLiteral('role', 'client');
+  else if (x.role == Role.SERVER) pairLiteral('role', 'server');
 }
 
 export function pairLimitations(cut: bool): void {

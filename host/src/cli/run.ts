@@ -9,7 +9,7 @@ import { Coverage } from '../coverage/index.js';
 import { loadDecoders } from '../decode/load.js';
 import { HostError } from '../errors.js';
 import type { Sink } from '../events/sink.js';
-import type { FileOpens, FileReads } from '../gen/records.js';
+import { type FileOpens, type FileReads, InitFlag } from '../gen/records.js';
 import { makeSink, type SinkName } from '../sinks/index.js';
 import { EbpfSource, type FilesScope, readHostContext } from '../sources/ebpf/index.js';
 import { Recorder } from '../sources/replay/recorder.js';
@@ -50,7 +50,8 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
   for (const path of config['capture.exes']) if (!existsSync(path)) note(`${path} does not exist: nothing is captured of it before it does`);
   const decoders = loadDecoders(paths.decoders);
   const source = new EbpfSource(sourceOptions(config, command[0]));
-  const pool = new ShardPool({ shards: config['decode.shards'], decoders, host, version });
+  const ends = config['capture.roles'] === 'both' ? InitFlag.server_side : 0;
+  const pool = new ShardPool({ shards: config['decode.shards'], decoders, host, version, flags: ends });
   const coverage = new Coverage(source, (path, why) => note(`${path} is not probed any more: ${why}`));
   const pipeline = new Pipeline({
     source,

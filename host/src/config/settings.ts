@@ -87,6 +87,12 @@ export const settings = {
     doc: 'Capture only processes in these cgroups of the unified hierarchy (such as /system.slice/ollama.service) or below, and their descendants. Empty: every process.',
   },
   'capture.agents': { type: 'strings', fallback: [], doc: 'Names of executables or scripts that are agents beside the known ones (docs/reference/agents.md).' },
+  'capture.roles': {
+    type: 'string',
+    fallback: 'client',
+    oneOf: ['client', 'both'],
+    doc: 'From which ends exchanges with models are told: client, so that one between two programs of this machine is told once; or both, which adds what model servers and gateways here are asked. ext.oisp_host.role says which end an event is from.',
+  },
   'capture.files': {
     type: 'string',
     fallback: 'agents',

@@ -54,6 +54,13 @@ interface Stage {
   past: Record<string, number>;
 }
 
+export interface ChainOptions {
+  readonly log?: (line: string) => void;
+  readonly tap?: ChainTap;
+  /** Flags of every module, enum init_flag. Default 0. */
+  readonly flags?: number;
+}
+
 /** Not re-entrant. Order is kept: the events of one process() call come out in the order of their records. */
 export class Chain {
   private readonly stages: Stage[];
@@ -63,7 +70,7 @@ export class Chain {
   /** @throws DecoderError `refused` when a module cannot be used or two modules feed each other. */
   constructor(
     decoders: readonly LoadedDecoder[],
-    private readonly options: { log?: (line: string) => void; tap?: ChainTap } = {},
+    private readonly options: ChainOptions = {},
   ) {
     this.stages = decoders.map((decoder) => this.newStage(decoder));
     for (const stage of this.stages) {
@@ -119,7 +126,13 @@ export class Chain {
   }
 
   private newStage(decoder: LoadedDecoder): Stage {
-    const limits = { inBytes: CHAIN_BUFFER_BYTES, outBytes: CHAIN_BUFFER_BYTES, maxConnections: MAX_CONNECTIONS, memoryBytes: MEMORY_BYTES };
+    const limits = {
+      inBytes: CHAIN_BUFFER_BYTES,
+      outBytes: CHAIN_BUFFER_BYTES,
+      maxConnections: MAX_CONNECTIONS,
+      memoryBytes: MEMORY_BYTES,
+      flags: this.options.flags ?? 0,
+    };
     let instance = new DecoderModule(decoder.compiled, limits, this.options.log);
     const makesEvents = instance.manifest.produces.includes(Kind.event);
     if (makesEvents) {

@@ -42,6 +42,8 @@ export interface DecoderLimits {
   readonly maxConnections: number;
   /** Maximum of the module's memory, bytes. */
   readonly memoryBytes: number;
+  /** enum init_flag. Default 0. */
+  readonly flags?: number;
 }
 
 /** A module file, checked: SHA-256 of its bytes and the compiled code. */
@@ -117,7 +119,7 @@ export class DecoderModule {
       throw new DecoderError('refused', `speaks decoder ABI ${abi >>> 16}.${abi & 0xffff}, this host speaks ${ABI_MAJOR}.x`);
     }
     this.manifest = unpack(this.prefixed(this.call('oisp_manifest'))) as DecoderManifest;
-    const code = this.call('oisp_init', limits.inBytes, limits.outBytes, 0, limits.maxConnections);
+    const code = this.call('oisp_init', limits.inBytes, limits.outBytes, limits.flags ?? 0, limits.maxConnections);
     if (code < 0) throw new DecoderError('refused', `oisp_init failed: ${this.lastError()}`);
     this.inAt = this.call('oisp_in') >>> 0;
     this.outAt = [this.call('oisp_out', 0) >>> 0, this.call('oisp_out', 1) >>> 0];

@@ -2,7 +2,7 @@
 
 import type { ConnectionNote, HostRecords, ProcessEnd, ProcessStart, RawEvent } from '../events/raw-event.js';
 import { Kind, RecHeaderOffset, TlsDataOffset } from '../gen/records.js';
-import { Chain, type ChainTap, type LoadedDecoder, type ModuleCounters } from './chain.js';
+import { Chain, type ChainOptions, type LoadedDecoder, type ModuleCounters } from './chain.js';
 import { unpackr } from './unpack.js';
 
 /** Counts of what the chain gave the host. */
@@ -18,7 +18,7 @@ export class DecodeWorker {
   readonly counters: DecodeCounters = { events: 0, unknown: 0, malformed: 0 };
   private readonly chain: Chain;
 
-  constructor(decoders: readonly LoadedDecoder[], options: { log?: (line: string) => void; tap?: ChainTap } = {}) {
+  constructor(decoders: readonly LoadedDecoder[], options: ChainOptions = {}) {
     this.chain = new Chain(decoders, options);
   }
 

@@ -444,6 +444,17 @@ export const ConnNoteText: Readonly<Record<number, string>> = {
   4: 'tls_hello',
 };
 
+/** Bits of the flags of oisp_init: what a decoder module is asked for beside its usual work. */
+export const InitFlag = {
+  /** Tell what a server of this machine was asked too, not only what its clients asked. */
+  server_side: 1,
+} as const;
+
+/** Names of InitFlag by number, as documents and events write them. */
+export const InitFlagText: Readonly<Record<number, string>> = {
+  1: 'server_side',
+};
+
 /** Bits of a process's gate byte: which system calls of it the kernel side looks at. A call is looked at when its row and its process share a bit. */
 export const Gate = {
   /** Its file activity is recorded. */

@@ -10,7 +10,7 @@ import { Shard, type ShardOutput, type ShardStats } from './shard.js';
 
 /** Tasks of a shard; the queue keeps their order, which is what makes load, flush and stats exact. */
 export type ShardTask =
-  | { kind: 'load'; decoders: readonly LoadedDecoder[]; host: HostContext; version: string; shard: number }
+  | { kind: 'load'; decoders: readonly LoadedDecoder[]; host: HostContext; version: string; shard: number; flags: number }
   | { kind: 'batch'; bytes: Uint8Array; clockOffsetNs: bigint; kinds: number | undefined }
   | { kind: 'tick'; seconds: number }
   | { kind: 'flush' }
@@ -36,8 +36,8 @@ function log(line: string): void {
 
 function perform(task: ShardTask): ShardOutput & { stats?: ShardStats } {
   if (task.kind === 'load') {
-    const { decoders, host, version, shard: number } = task;
-    shard = new Shard({ decoders, host, version, shard: number, log });
+    const { decoders, host, version, shard: number, flags } = task;
+    shard = new Shard({ decoders, host, version, shard: number, flags, log });
     shrinkHeap();
     return { events: [], notes: [] };
   }

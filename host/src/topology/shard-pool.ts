@@ -11,6 +11,8 @@ export interface ShardPoolOptions {
   readonly decoders: readonly LoadedDecoder[];
   readonly host: HostContext;
   readonly version: string;
+  /** Of the decoder modules, enum init_flag. Default 0. */
+  readonly flags?: number;
 }
 
 /** Tasks a shard's queue may hold; the source's credit keeps it far below. */
@@ -39,8 +41,8 @@ export class ShardPool {
 
   /** Loads the decoders into every shard. @throws HostError DECODER. */
   async load(): Promise<void> {
-    const { decoders, host, version } = this.options;
-    await this.all((shard) => ({ kind: 'load', decoders, host, version, shard }));
+    const { decoders, host, version, flags = 0 } = this.options;
+    await this.all((shard) => ({ kind: 'load', decoders, host, version, shard, flags }));
   }
 
   /** Decodes a batch. Its bytes are transferred and gone afterwards, unless they lie in shared memory: then they must stay as they are meanwhile. */

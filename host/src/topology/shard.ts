@@ -17,6 +17,8 @@ export interface ShardOptions {
   readonly shard: number;
   readonly log?: (line: string) => void;
   readonly tap?: ChainTap;
+  /** Of the decoder modules, enum init_flag. Default 0. */
+  readonly flags?: number;
 }
 
 export interface ShardStats {
@@ -50,8 +52,8 @@ export class Shard {
   private notesDropped = 0;
 
   constructor(private readonly options: ShardOptions) {
-    const { log, tap } = options;
-    this.decoder = new DecodeWorker(options.decoders, { ...(log && { log }), ...(tap && { tap }) });
+    const { log, tap, flags } = options;
+    this.decoder = new DecodeWorker(options.decoders, { ...(log && { log }), ...(tap && { tap }), ...(flags !== undefined && { flags }) });
     this.enricher = new Enricher({ host: options.host, version: options.version, shard: options.shard, decoders: this.decoder.identities() });
     this.records = {
       event: (raw) => this.take(raw),
