@@ -31,8 +31,11 @@ describe('events on their way out', () => {
     assert.notEqual(first.buffer, second.buffer);
     giveBack({ bytes: first });
     assert.equal(rooms.room(200_000).buffer, first.buffer);
-    // Too large for any room, and too small to be worth one.
-    assert.equal(rooms.room(5_000_000).length, 5_000_000);
+    // Too large to be kept, and too small to be worth a room.
+    const large = rooms.room(5_000_000);
+    assert.equal(large.length, 5_000_000);
+    giveBack({ bytes: large });
+    assert.notEqual(rooms.room(5_000_000).buffer, large.buffer);
     assert.ok(rooms.room(1000).buffer instanceof ArrayBuffer);
   });
 

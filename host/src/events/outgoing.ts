@@ -89,8 +89,9 @@ export class OutgoingEvent {
 /** From this size on memory is shared and used again: fresh memory of this size is mapped, and zeroed page by page. */
 const SHARED_BYTES = 64 * 1024;
 const ROOM_BYTES = 512 * 1024;
-/** Rooms kept; what is needed beyond is forgotten after its use. */
+/** Rooms kept, and the largest that is; what is needed beyond is forgotten after its use. */
 const MOST_ROOMS = 8;
+const LARGEST_KEPT = 2 * 1024 * 1024;
 /** A room's first word says whether it is lent. */
 const HEAD_BYTES = 64;
 
@@ -108,7 +109,7 @@ export class LentRooms {
   private add(bytes: number): SharedArrayBuffer {
     const room = new SharedArrayBuffer(HEAD_BYTES + bytes);
     stateOf(room)[0] = 1;
-    if (this.rooms.length < MOST_ROOMS) this.rooms.push(room);
+    if (this.rooms.length < MOST_ROOMS && bytes <= LARGEST_KEPT) this.rooms.push(room);
     return room;
   }
 }
