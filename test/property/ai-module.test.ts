@@ -99,6 +99,40 @@ const anthropicEvent = fc.oneof(
     { type: 'error', error: { type: 'e', message: 'm' } },
   ),
 );
+const place = fc.record({ output_index: fc.nat(2), content_index: fc.nat(1), sequence_number: fc.nat(99) });
+const item = fc.oneof(
+  fc.record({ type: fc.constant('function_call'), call_id: fc.constantFrom('c1', 'c2'), name, arguments: text }),
+  text.map((t) => ({ type: 'message', content: [{ type: 'output_text', text: t }] })),
+  text.map((t) => ({ type: 'reasoning', summary: [{ type: 'summary_text', text: t }] })),
+  fc.constant({ type: 'odd_call' }),
+);
+const ended = fc.record({ status: fc.constantFrom('completed', 'failed', 'incomplete', 'in_progress'), output: fc.array(item, { maxLength: 3 }) });
+const responsesEvent = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc
+      .tuple(fc.constantFrom('output_text', 'reasoning_text', 'refusal', 'function_call_arguments'), place, text)
+      .map(([what, at, delta]) => ({ type: `response.${what}.delta`, ...at, delta })),
+  },
+  fc.tuple(fc.constantFrom('added', 'done'), place, item).map(([what, at, i]) => ({ type: `response.output_item.${what}`, ...at, item: i })),
+  ended.map((response) => ({ type: `response.${response.status}`, response: { id: 'r', object: 'response', model: 'gpt-5', ...response } })),
+  fc.constantFrom({ type: 'error', code: 'c', message: 'm' }, { type: 'odd' }, { type: 'response.odd.done' }),
+);
+const responsesRequest = fc.record({
+  model: fc.constant('gpt-5'),
+  instructions: fc.option(text, { nil: undefined }),
+  input: fc.oneof(
+    text,
+    fc.array(
+      fc.oneof(
+        item,
+        text.map((t) => ({ role: 'user', content: t })),
+        fc.record({ type: fc.constant('function_call_output'), call_id: fc.constantFrom('c1', 'c2'), output: text }),
+      ),
+      { maxLength: 5 },
+    ),
+  ),
+});
 const eol = fc.constantFrom('\n', '\r\n', '\r');
 const asStream = (events: readonly unknown[], line: string) => events.map((event) => `data: ${JSON.stringify(event)}${line}${line}`).join('');
 
@@ -117,6 +151,11 @@ const exchange: fc.Arbitrary<Case> = fc.oneof(
     target: fc.constant('/v1/messages'),
     request: anthropicRequest.map((r) => JSON.stringify(r)),
     response: fc.tuple(fc.array(anthropicEvent, { maxLength: 12 }), eol).map(([events, line]) => asStream(events, line)),
+  }),
+  fc.record({
+    target: fc.constant('/v1/responses'),
+    request: responsesRequest.map((r) => JSON.stringify(r)),
+    response: fc.tuple(fc.array(responsesEvent, { maxLength: 12 }), eol).map(([events, line]) => asStream(events, line)),
   }),
 );
 

@@ -381,7 +381,7 @@ export class AnthropicMessages extends Format {
     return 0;
   }
 
-  finishReason(raw: u64): string {
+  finishReason(raw: u64, _calls: bool): string {
     if (raw == keyFor('end_turn') || raw == keyFor('stop_sequence')) return 'stop';
     if (raw == keyFor('max_tokens')) return 'length';
     if (raw == TOOL_USE) return 'tool_calls';

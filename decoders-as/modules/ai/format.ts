@@ -5,6 +5,7 @@ export namespace FormatId {
   export const NONE: u32 = 0;
   export const OPENAI_CHAT: u32 = 1;
   export const ANTHROPIC_MESSAGES: u32 = 2;
+  export const OPENAI_RESPONSES: u32 = 3;
 }
 
 export abstract class Format {
@@ -39,8 +40,8 @@ export abstract class Format {
    */
   abstract readEvent(x: Exchange, root: usize): usize;
 
-  /** The finish reason as the schema spells it. */
-  abstract finishReason(raw: u64): string;
+  /** The finish reason as the schema spells it. @param calls the answer has tool calls. */
+  abstract finishReason(raw: u64, calls: bool): string;
 
   /** The stream went on to its own end sign. */
   abstract isDone(x: Exchange): bool;

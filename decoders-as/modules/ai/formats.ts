@@ -6,10 +6,12 @@ import { Exchange } from './exchange';
 import { Format, FormatId } from './format';
 import { findKind, find, given, isKind, keyOfNode } from './nodes';
 import { OpenAiChat } from './openai-chat';
+import { OpenAiResponses } from './openai-responses';
 import { endsWith, key as keyFor } from './text';
 
 const openAiChat: Format = new OpenAiChat();
 const anthropicMessages: Format = new AnthropicMessages();
+const openAiResponses: Format = new OpenAiResponses();
 
 const MESSAGES: u64 = keyFor('messages');
 const MODEL: u64 = keyFor('model');
@@ -24,9 +26,14 @@ const COMPLETION: u64 = keyFor('chat.completion');
 const CHUNK: u64 = keyFor('chat.completion.chunk');
 const CONTENT: u64 = keyFor('content');
 const CHOICES: u64 = keyFor('choices');
+const INPUT: u64 = keyFor('input');
+const INSTRUCTIONS: u64 = keyFor('instructions');
+const RESPONSE: u64 = keyFor('response');
+const OUTPUT: u64 = keyFor('output');
 
 export function formatOf(id: u32): Format {
-  return id == FormatId.ANTHROPIC_MESSAGES ? anthropicMessages : openAiChat;
+  if (id == FormatId.ANTHROPIC_MESSAGES) return anthropicMessages;
+  return id == FormatId.OPENAI_RESPONSES ? openAiResponses : openAiChat;
 }
 
 function pathEnds(x: Exchange, tail: string): bool {
@@ -38,7 +45,6 @@ export function isForeignPath(x: Exchange): bool {
   return (
     pathEnds(x, '/count_tokens') ||
     pathEnds(x, '/embeddings') ||
-    pathEnds(x, '/responses') ||
     pathEnds(x, '/moderations') ||
     pathEnds(x, '/batches') ||
     pathEnds(x, '/api/chat') ||
@@ -50,6 +56,8 @@ export function isForeignPath(x: Exchange): bool {
 
 /** @param broken the body is known not to be whole, so that a missing field proves nothing. */
 export function formatOfRequest(x: Exchange, root: usize, broken: bool): u32 {
+  // A body of embeddings has the same shape: only the path tells.
+  if (pathEnds(x, '/responses')) return broken || given(find(root, INPUT)) || given(find(root, INSTRUCTIONS)) ? FormatId.OPENAI_RESPONSES : FormatId.NONE;
   const messages = findKind(root, MESSAGES, JsonKind.ARRAY);
   const openAiPath = pathEnds(x, '/chat/completions');
   const anthropicPath = pathEnds(x, '/messages');
@@ -66,6 +74,8 @@ export function formatOfRequest(x: Exchange, root: usize, broken: bool): u32 {
 export function formatOfResponse(root: usize): u32 {
   const object = keyOfNode(find(root, OBJECT));
   if ((object == COMPLETION || object == CHUNK) && findKind(root, CHOICES, JsonKind.ARRAY)) return FormatId.OPENAI_CHAT;
+  if (object == RESPONSE && findKind(root, OUTPUT, JsonKind.ARRAY)) return FormatId.OPENAI_RESPONSES;
+  if (keyOfNode(find(find(root, RESPONSE), OBJECT)) == RESPONSE) return FormatId.OPENAI_RESPONSES;
   const type = keyOfNode(find(root, TYPE));
   if (type == MESSAGE && findKind(root, CONTENT, JsonKind.ARRAY) && find(root, ROLE)) return FormatId.ANTHROPIC_MESSAGES;
   if (type == MESSAGE_START && findKind(root, MESSAGE, JsonKind.OBJECT)) return FormatId.ANTHROPIC_MESSAGES;

@@ -427,7 +427,7 @@ export class OpenAiChat extends Format {
     return failed || position != 1 || given(find(root, USAGE)) || given(find(root, X_GROQ)) ? 0 : only;
   }
 
-  finishReason(raw: u64): string {
+  finishReason(raw: u64, _calls: bool): string {
     if (raw == STOP) return 'stop';
     if (raw == keyFor('length')) return 'length';
     if (raw == TOOL_CALLS || raw == FUNCTION_CALL) return 'tool_calls';

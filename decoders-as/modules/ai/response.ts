@@ -9,7 +9,7 @@ import { bufAppend, bufAppendLiteral, bufAt, bufLength, bufUnlessBridged } from 
 import { counters } from './counters';
 import { emit } from './emit';
 import { bodyAt, bodyLength, dropBody, Exchange, Mode, Request } from './exchange';
-import { Format, FormatId } from './format';
+import { FormatId } from './format';
 import { formatOf, formatOfResponse } from './formats';
 import { hasLoss, openReasons, pairCommonMeta, pairExt, pairLimitations, reason, reasonsOf } from './meta';
 import { bytesText, close, hexText, item, key, literal, number, openArray, openMap, pairBool, pairBuf, pairLiteral, pairUint } from './out';
@@ -87,11 +87,11 @@ function isPartial(x: Exchange): bool {
   return hasLoss(x.response) || x.answer.cut || x.badEvents > 0 || x.jsonEnd != JsonEnd.WHOLE || x.state == Request.LOST || !isComplete(x, x.answer);
 }
 
-function finishOf(format: Format, choice: Choice): string {
-  return format.finishReason(keyOf(bufAt(choice.finish), bufLength(choice.finish)));
+function finishOf(x: Exchange, choice: Choice): string {
+  return formatOf(x.format).finishReason(keyOf(bufAt(choice.finish), bufLength(choice.finish)), callCount(x.answer) > 0);
 }
 
-function writeChoice(format: Format, choice: Choice): void {
+function writeChoice(x: Exchange, choice: Choice): void {
   openMap();
   pairUint('index', choice.index);
   key('message');
@@ -104,7 +104,7 @@ function writeChoice(format: Format, choice: Choice): void {
   pairBuf('refusal', choice.refusal);
   close();
   if (bufLength(choice.finish)) {
-    pairLiteral('finish_reason', finishOf(format, choice));
+    pairLiteral('finish_reason', finishOf(x, choice));
     pairBuf('raw_finish_reason', choice.finish);
   }
   close();
@@ -175,26 +175,27 @@ function writeTimes(x: Exchange): void {
   if (x.firstTokenTs) pairUint('time_to_first_token_ms', milliseconds(x.request.endTs, x.firstTokenTs));
 }
 
-function writeChoices(a: Answer, format: Format): void {
+function writeChoices(x: Exchange): void {
+  const a = x.answer;
   if (choiceCount(a)) {
     key('choices');
     openArray();
-    for (let i: u32 = 0; i < choiceCount(a); i++) if (item()) writeChoice(format, choiceAt(a, i));
+    for (let i: u32 = 0; i < choiceCount(a); i++) if (item()) writeChoice(x, choiceAt(a, i));
     close();
   }
 }
 
-function writeFinish(a: Answer, format: Format): void {
+function writeFinish(x: Exchange): void {
+  const a = x.answer;
   const first = choiceCount(a) ? choiceAt(a, 0) : null;
   if (first && bufLength(first.finish)) {
-    pairLiteral('finish_reason', finishOf(format, first));
+    pairLiteral('finish_reason', finishOf(x, first));
     pairBuf('raw_finish_reason', first.finish);
   } else if (a.failed) pairLiteral('finish_reason', 'error');
 }
 
 function writeData(x: Exchange, _index: u32): void {
   const a = x.answer;
-  const format = formatOf(x.format);
   key('request_id');
   hexText('req_', x.key);
   if (x.state != Request.LOST) {
@@ -208,11 +209,11 @@ function writeData(x: Exchange, _index: u32): void {
   if (x.status) pairUint('status_code', x.status);
   pairBool('success', !a.failed);
   writeError(a);
-  writeChoices(a, format);
+  writeChoices(x);
   writeCalls(x);
   writeUsage(a);
   writeTimes(x);
-  writeFinish(a, format);
+  writeFinish(x);
   pairBool('streaming', x.response.mode == Mode.SSE);
 }
 
