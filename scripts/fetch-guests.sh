@@ -46,8 +46,8 @@ mkdir -p "$home"
 guests | while read -r name arch suite meta; do
   folder=$home/$name
   mkdir -p "$folder"
-  [ ! -f "$folder/vmlinuz" ] || continue
   rm -f "$folder/unavailable"
+  [ ! -f "$folder/vmlinuz" ] || continue
   say "fetching the kernel of guest $name ($suite, $arch)"
   fetch_kernel "$name" "$(debian_arch "$arch")" "$suite" "$meta" 2>"$home/reason" || mv "$home/reason" "$folder/unavailable"
 done
