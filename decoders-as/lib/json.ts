@@ -292,6 +292,14 @@ export function jsonParseDecoding(at: usize, length: u32, lenient: bool): u32 {
   return result;
 }
 
+/** Parses one value while the tape of another is still read: what is known of that one's text stays. */
+export function jsonParseInner(at: usize, length: u32): u32 {
+  const outer = parseEnd;
+  const result = jsonParse(at, length, false);
+  parseEnd = outer;
+  return result;
+}
+
 /**
  * Parses one value; its root is at jsonMark() as it was before the call (a NULL node when nothing is known).
  * @param lenient control characters and unknown escapes in strings are let pass, for text that was bridged over a gap.

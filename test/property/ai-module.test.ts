@@ -26,9 +26,22 @@ const openAiMessage = fc.oneof(
   fc.record({
     role: fc.constant('assistant'),
     content: fc.constant(null),
-    tool_calls: fc.array(fc.record({ id: text, type: fc.constant('function'), function: fc.record({ name, arguments: args.map((a) => JSON.stringify(a)) }) }), {
-      maxLength: 2,
-    }),
+    tool_calls: fc.array(
+      fc.record({
+        id: text,
+        type: fc.constant('function'),
+        function: fc.record({
+          name,
+          arguments: fc.oneof(
+            args,
+            args.map((a) => JSON.stringify(a)),
+          ),
+        }),
+      }),
+      {
+        maxLength: 3,
+      },
+    ),
   }),
   fc.record({ role: fc.constant('tool'), tool_call_id: text, content: text }),
 );
@@ -64,7 +77,7 @@ const usage = { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3 };
 const call = fc.record({
   index: fc.nat(2),
   id: fc.option(fc.constantFrom('c1', 'c2'), { nil: undefined }),
-  function: fc.record({ name: fc.option(name, { nil: undefined }), arguments: text }),
+  function: fc.record({ name: fc.option(name, { nil: undefined }), arguments: fc.oneof({ weight: 3, arbitrary: text }, args) }),
 });
 const openAiEvent = fc
   .record({

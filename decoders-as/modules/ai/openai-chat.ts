@@ -23,7 +23,7 @@ import { noteToken } from './clock';
 import { appendDelta } from './delta';
 import { Exchange } from './exchange';
 import { Format } from './format';
-import { pairArguments } from './arguments';
+import { pairArgumentsOf } from './arguments';
 import {
   addPart,
   beginMessages,
@@ -42,7 +42,6 @@ import {
 import { find, findKind, given, indexOfNode, isKind, keyOfNode, numberOf } from './nodes';
 import { close, item, key, openArray, openMap, pairLiteral, pairNode } from './out';
 import { Result } from './result';
-import { decodedText, decodedLength } from './scratch';
 import { hashNumber, hashText, key as keyFor } from './text';
 import { pairToolChoice, toolsDone, toolsOpen, writeTool } from './tools';
 
@@ -247,9 +246,7 @@ export class OpenAiChat extends Format {
       pairNode('id', find(call, ID));
       pairNode('name', find(body, NAME));
       if (!pairNode('type', find(call, TYPE))) pairLiteral('type', 'function');
-      const args = find(body, custom ? INPUT : ARGUMENTS);
-      if (isKind(args, JsonKind.STRING)) pairArguments(decodedText(args), decodedLength());
-      else if (isKind(args, JsonKind.OBJECT)) pairArguments(jsonText(args), jsonRawLength(args));
+      pairArgumentsOf(find(body, custom ? INPUT : ARGUMENTS));
       close();
     }
     close();

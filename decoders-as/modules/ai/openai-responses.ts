@@ -1,7 +1,7 @@
 // OpenAI Responses: items in, items out, whole or as a stream of typed events that carry positions. Items that are not known are passed over and counted.
 import { jsonFirst, JsonKind, jsonLength, jsonNext, jsonRawLength, jsonText } from '../../lib/json';
 import { addCall, Answer, Call, callCount, Choice, choiceCount, choiceOf, findCall, noteUnknown, setScalar, setText, TEXT_LIMIT, Token } from './answer';
-import { pairArguments } from './arguments';
+import { pairArgumentsOf } from './arguments';
 import { bufAppend, bufFailed, bufLength } from './buf';
 import { noteToken } from './clock';
 import { appendDelta } from './delta';
@@ -25,7 +25,6 @@ import { find, findKind, given, indexOfNode, isKind, keyOfNode } from './nodes';
 import { hashContent, readError, take } from './openai-chat';
 import { close, item, key, openArray, openMap, pairLiteral, pairNode } from './out';
 import { Result } from './result';
-import { decodedLength, decodedText } from './scratch';
 import { endsWith, hashNumber, key as keyFor, startsWith } from './text';
 import { pairToolChoice, toolsDone, toolsOpen, writeTool } from './tools';
 
@@ -206,9 +205,7 @@ export class OpenAiResponses extends Format {
       pairNode('id', idOf(call));
       pairNode('name', nameOf(call));
       pairNode('type', find(call, TYPE));
-      const args = argumentsOf(call);
-      if (isKind(args, JsonKind.STRING)) pairArguments(decodedText(args), decodedLength());
-      else if (isKind(args, JsonKind.OBJECT)) pairArguments(jsonText(args), jsonRawLength(args));
+      pairArgumentsOf(argumentsOf(call));
       close();
     }
     close();
