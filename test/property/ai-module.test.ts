@@ -146,6 +146,32 @@ const responsesRequest = fc.record({
     ),
   ),
 });
+const part = fc.oneof(
+  { weight: 3, arbitrary: text.map((t) => ({ text: t })) },
+  text.map((t) => ({ text: t, thought: true })),
+  fc.record({ functionCall: fc.record({ name, args, id: fc.option(fc.constantFrom('c1', 'c2'), { nil: undefined }) }) }),
+  fc.record({ functionResponse: fc.record({ name, response: args, id: fc.option(fc.constantFrom('c1', 'c2'), { nil: undefined }) }) }),
+  fc.constantFrom({ inlineData: { mimeType: 'image/png', data: 'AA==' } }, { later_part: 1 }),
+);
+const geminiRequest = fc
+  .record({
+    contents: fc.array(fc.record({ role: fc.constantFrom('user', 'model'), parts: fc.array(part, { maxLength: 4 }) }), { minLength: 1, maxLength: 4 }),
+    systemInstruction: fc.option(fc.record({ parts: fc.array(part, { maxLength: 2 }) }), { nil: undefined }),
+  })
+  .chain((request) => fc.constantFrom<object>(request, { model: 'gemini-x', request }));
+const geminiEvent = fc
+  .record({
+    candidates: fc.array(
+      fc.record({
+        index: fc.nat(1),
+        content: fc.record({ parts: fc.array(part, { maxLength: 3 }) }),
+        finishReason: fc.option(fc.constant('STOP'), { nil: undefined }),
+      }),
+      { maxLength: 2 },
+    ),
+    usageMetadata: fc.option(fc.record({ promptTokenCount: fc.nat(9), thoughtsTokenCount: fc.nat(9) }), { nil: undefined }),
+  })
+  .chain((answer) => fc.constantFrom<object>(answer, { response: answer }));
 const eol = fc.constantFrom('\n', '\r\n', '\r');
 const asStream = (events: readonly unknown[], line: string) => events.map((event) => `data: ${JSON.stringify(event)}${line}${line}`).join('');
 
@@ -169,6 +195,11 @@ const exchange: fc.Arbitrary<Case> = fc.oneof(
     target: fc.constant('/v1/responses'),
     request: responsesRequest.map((r) => JSON.stringify(r)),
     response: fc.tuple(fc.array(responsesEvent, { maxLength: 12 }), eol).map(([events, line]) => asStream(events, line)),
+  }),
+  fc.record({
+    target: fc.constant('/v1beta/models/gemini-x:streamGenerateContent'),
+    request: geminiRequest.map((r) => JSON.stringify(r)),
+    response: fc.tuple(fc.array(geminiEvent, { maxLength: 12 }), eol).map(([events, line]) => asStream(events, line)),
   }),
 );
 

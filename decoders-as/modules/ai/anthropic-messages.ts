@@ -133,6 +133,7 @@ export class AnthropicMessages extends Format {
         const id = findKind(b, TOOL_USE_ID, JsonKind.STRING);
         if (!id || keyOfNode(find(b, TYPE)) != TOOL_RESULT || left-- != 0) continue;
         Result.id = id;
+        Result.ordinal = 0;
         Result.content = find(b, CONTENT);
         Result.name = this.nameOfCall(find(asked, CONTENT), keyOfNode(id));
         Result.failed = isTrue(find(b, IS_ERROR));

@@ -6,6 +6,7 @@ export namespace FormatId {
   export const OPENAI_CHAT: u32 = 1;
   export const ANTHROPIC_MESSAGES: u32 = 2;
   export const OPENAI_RESPONSES: u32 = 3;
+  export const GEMINI: u32 = 4;
 }
 
 export abstract class Format {

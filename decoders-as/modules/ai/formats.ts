@@ -4,6 +4,7 @@ import { AnthropicMessages } from './anthropic-messages';
 import { bufAt, bufLength } from './buf';
 import { Exchange } from './exchange';
 import { Format, FormatId } from './format';
+import { Gemini, isGemini, isGeminiAnswer } from './gemini';
 import { findKind, find, given, isKind, keyOfNode } from './nodes';
 import { OpenAiChat } from './openai-chat';
 import { OpenAiResponses } from './openai-responses';
@@ -12,6 +13,7 @@ import { endsWith, key as keyFor } from './text';
 const openAiChat: Format = new OpenAiChat();
 const anthropicMessages: Format = new AnthropicMessages();
 const openAiResponses: Format = new OpenAiResponses();
+const gemini: Format = new Gemini();
 
 const MESSAGES: u64 = keyFor('messages');
 const MODEL: u64 = keyFor('model');
@@ -33,6 +35,7 @@ const OUTPUT: u64 = keyFor('output');
 
 export function formatOf(id: u32): Format {
   if (id == FormatId.ANTHROPIC_MESSAGES) return anthropicMessages;
+  if (id == FormatId.GEMINI) return gemini;
   return id == FormatId.OPENAI_RESPONSES ? openAiResponses : openAiChat;
 }
 
@@ -44,6 +47,7 @@ function pathEnds(x: Exchange, tail: string): bool {
 export function isForeignPath(x: Exchange): bool {
   return (
     pathEnds(x, '/count_tokens') ||
+    pathEnds(x, ':counttokens') ||
     pathEnds(x, '/embeddings') ||
     pathEnds(x, '/moderations') ||
     pathEnds(x, '/batches') ||
@@ -58,6 +62,7 @@ export function isForeignPath(x: Exchange): bool {
 export function formatOfRequest(x: Exchange, root: usize, broken: bool): u32 {
   // A body of embeddings has the same shape: only the path tells.
   if (pathEnds(x, '/responses')) return broken || given(find(root, INPUT)) || given(find(root, INSTRUCTIONS)) ? FormatId.OPENAI_RESPONSES : FormatId.NONE;
+  if (isGemini(root) || (broken && (pathEnds(x, ':generatecontent') || pathEnds(x, ':streamgeneratecontent')))) return FormatId.GEMINI;
   const messages = findKind(root, MESSAGES, JsonKind.ARRAY);
   const openAiPath = pathEnds(x, '/chat/completions');
   const anthropicPath = pathEnds(x, '/messages');
@@ -76,6 +81,7 @@ export function formatOfResponse(root: usize): u32 {
   if ((object == COMPLETION || object == CHUNK) && findKind(root, CHOICES, JsonKind.ARRAY)) return FormatId.OPENAI_CHAT;
   if (object == RESPONSE && findKind(root, OUTPUT, JsonKind.ARRAY)) return FormatId.OPENAI_RESPONSES;
   if (keyOfNode(find(find(root, RESPONSE), OBJECT)) == RESPONSE) return FormatId.OPENAI_RESPONSES;
+  if (isGeminiAnswer(root)) return FormatId.GEMINI;
   const type = keyOfNode(find(root, TYPE));
   if (type == MESSAGE && findKind(root, CONTENT, JsonKind.ARRAY) && find(root, ROLE)) return FormatId.ANTHROPIC_MESSAGES;
   if (type == MESSAGE_START && findKind(root, MESSAGE, JsonKind.OBJECT)) return FormatId.ANTHROPIC_MESSAGES;

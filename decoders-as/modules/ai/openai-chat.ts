@@ -176,6 +176,7 @@ export class OpenAiChat extends Format {
       const id = findKind(m, TOOL_CALL_ID, JsonKind.STRING);
       if (!id || keyOfNode(find(m, ROLE)) != TOOL || left-- != 0) continue;
       Result.id = id;
+      Result.ordinal = 0;
       Result.content = find(m, CONTENT);
       const name = this.nameOfCall(find(asked, TOOL_CALLS), keyOfNode(id));
       Result.name = name ? name : findKind(m, NAME, JsonKind.STRING);

@@ -250,6 +250,7 @@ export class OpenAiResponses extends Format {
       const id = findKind(m, CALL_ID, JsonKind.STRING);
       if (!id || !isCallOutput(find(m, TYPE)) || left-- != 0) continue;
       Result.id = id;
+      Result.ordinal = 0;
       Result.content = find(m, OUTPUT);
       Result.name = this.nameOfCall(input, keyOfNode(id));
       Result.failed = false;

@@ -157,5 +157,6 @@ export function providerOfModel(at: usize, length: u32, format: string): i32 {
   if (format == 'openai_chat' && startsWith(at, length, 'o4')) return 0;
   if (format == 'openai_chat' && startsWith(at, length, 'chatgpt-')) return 0;
   if (format == 'anthropic_messages' && startsWith(at, length, 'claude')) return 1;
+  if (format == 'gemini_generate_content' && startsWith(at, length, 'gemini')) return 2;
   return -1;
 }

@@ -14,7 +14,7 @@ import { find, isTrue } from './nodes';
 import { close, hexText, key, pairBool, pairLiteral } from './out';
 import { inferProvider, pairModel, pairProvider } from './provider';
 import { tellResults } from './tool-result';
-import { hashEnd, hashStart, indexOf, key as keyFor } from './text';
+import { endsWith, hashEnd, hashStart, indexOf, key as keyFor } from './text';
 import { NAME_LIMIT, setText } from './answer';
 
 const MODEL: u64 = keyFor('model');
@@ -119,7 +119,7 @@ function tellRequest(x: Exchange): i32 {
   const model = find(root, MODEL);
   x.requestModel = bufUnlessBridged(setText(x.requestModel, model), x.request.gaps);
   if (!bufLength(x.requestModel)) modelOfPath(x);
-  x.streaming = isTrue(find(root, STREAM));
+  x.streaming = isTrue(find(root, STREAM)) || endsWith(bufAt(x.path), bufLength(x.path), ':streamgeneratecontent');
   if (bufLength(x.requestModel)) inferProvider(x, formatOf(x.format), bufAt(x.requestModel), bufLength(x.requestModel));
   x.conversation = conversationOf(x);
   const status = emit(x, EventType.AI_REQUEST, x.request.headTs, x.request.origin, 0, writeData, writeMeta);

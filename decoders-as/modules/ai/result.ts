@@ -2,6 +2,8 @@
 export class Result {
   /** Id of the call, a string. */
   static id: usize = 0;
+  /** 0 when the id is the call's own; else it is a name, and this its place in the history. */
+  static ordinal: u32 = 0;
   /** What the program gave back, of any kind; 0: nothing. */
   static content: usize = 0;
   /** Name of the tool, a string, or 0 when the request does not tell it. */

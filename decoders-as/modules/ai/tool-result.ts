@@ -47,7 +47,7 @@ export function tellResults(x: Exchange, root: usize): i32 {
 }
 
 function keyOf(x: Exchange): u64 {
-  return hash64(x.conversation, keyOfNode(Result.id), 3);
+  return hash64(x.conversation + Result.ordinal, keyOfNode(Result.id), 3);
 }
 
 /** Whether the result at hand was told with an earlier request. */
