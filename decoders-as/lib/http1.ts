@@ -180,9 +180,11 @@ export namespace Field {
   export const CONTENT_LENGTH: u32 = 1;
   export const TRANSFER_ENCODING: u32 = 2;
   export const CONTENT_ENCODING: u32 = 3;
+  export const UPGRADE: u32 = 4;
 }
 
 export function fieldOf(name: usize, length: usize): u32 {
+  if (length == 7) return isTextAnyCase(name, length, 'upgrade') ? Field.UPGRADE : Field.OTHER;
   if (length == 14) return isTextAnyCase(name, length, 'content-length') ? Field.CONTENT_LENGTH : Field.OTHER;
   if (length == 16) return isTextAnyCase(name, length, 'content-encoding') ? Field.CONTENT_ENCODING : Field.OTHER;
   if (length == 17) return isTextAnyCase(name, length, 'transfer-encoding') ? Field.TRANSFER_ENCODING : Field.OTHER;
@@ -206,6 +208,18 @@ export function hexDigit(byte: u32): u32 {
   if (byte - 48 < 10) return byte - 48;
   const letter = lower(byte) - 97;
   return letter < 6 ? letter + 10 : 16;
+}
+
+/** What a 101 response goes over to. */
+export namespace Upgrade {
+  export const OTHER: u32 = 0;
+  export const H2C: u32 = 1;
+  export const WEBSOCKET: u32 = 2;
+}
+
+export function upgradeTo(at: usize, length: usize): u32 {
+  if (isTextAnyCase(at, length, 'h2c')) return Upgrade.H2C;
+  return isTextAnyCase(at, length, 'websocket') ? Upgrade.WEBSOCKET : Upgrade.OTHER;
 }
 
 /** What a list of transfer codings comes to. */

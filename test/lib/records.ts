@@ -193,6 +193,8 @@ export interface Head {
   readonly origin: Uint8Array;
   readonly authority: string | null;
   readonly cut: boolean;
+  /** Header fields whose table entry was never seen. */
+  readonly unknown: number;
 }
 
 export interface End {
@@ -254,7 +256,7 @@ export function messagesOf(records: readonly unknown[][]): Message[] {
 }
 
 function headOf(record: unknown[]): Head {
-  const [dir, role, ts, version, method, target, status, reason, headers, origin, authority, cut] = record.slice(4) as [
+  const [dir, role, ts, version, method, target, status, reason, headers, origin, authority, cut, , , , unknown] = record.slice(4) as [
     number,
     number,
     number,
@@ -267,8 +269,12 @@ function headOf(record: unknown[]): Head {
     Uint8Array,
     string | null,
     boolean,
+    unknown,
+    unknown,
+    unknown,
+    number,
   ];
-  return { dir, role, ts: Number(ts), version, method, target, status, reason, headers, origin, authority, cut };
+  return { dir, role, ts: Number(ts), version, method, target, status, reason, headers, origin, authority, cut, unknown };
 }
 
 function endOf(record: unknown[]): End {

@@ -260,12 +260,6 @@ describe('joining', () => {
 });
 
 describe('what is not HTTP/1', () => {
-  test('HTTP/2 is opaque and counted', () => {
-    const { messages, stats } = decode(new Wire().write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n').read('\0\0\x12\x04').write('more').close());
-    assert.equal(messages.length, 0);
-    assert.deepEqual([stats.connections_h2, stats.connections_opaque, stats.unrecognised_bytes], [1, 1, 24 + 4 + 4]);
-  });
-
   test('another protocol is unrecognised, and HTTP that follows it is decoded', () => {
     const wire = new Wire().read('220 mail ready\r\n').write('EHLO me\r\n');
     const silent = decode(wire.close());

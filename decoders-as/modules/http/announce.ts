@@ -1,14 +1,17 @@
 // What a complete head means: its place in the exchange, the framing of its body, and the end of its message; it never sees body bytes.
 import { Role } from '../../abi/records';
-import { Coding, Transfer } from '../../lib/http1';
+import { Transfer, Upgrade } from '../../lib/http1';
 import { Inflate } from '../../lib/inflate';
-import { Format } from '../../lib/inflate-wrapping';
-import { At, Conn, Decode, Dir, endInflate, Head, Now, releaseHead } from './conn';
+import { At, Conn, Dir, Now } from './conn';
+import { chooseDecoding, isResponse } from './content';
 import { Count, countFault, Fault } from './counters';
 import { writeEnd, writeHead } from './emit';
+import { enterFrames, expectStart } from './h2-frames';
+import { startUpgraded } from './h2-streams';
 import { goOpaque } from './head';
 import { endMessage, enterResync } from './lines';
-import { pairResponse, pushRequest } from './pairing';
+import { endInflate, Head, releaseHead, resetMessage } from './message';
+import { oldestRequest, pairResponse, pushRequest, takeOldest } from './pairing';
 
 /** HEAD_READY: gives the message its stream, writes http.head and chooses what its body is. */
 export function announce(conn: Conn, dir: Dir): void {
@@ -21,6 +24,10 @@ export function announce(conn: Conn, dir: Dir): void {
   }
   if (head.isResponse && head.status < 200 && head.status != 101) {
     informational(dir);
+    return;
+  }
+  if (head.isResponse && head.status == 101 && head.upgrade == Upgrade.H2C && dir.fault == Fault.NONE) {
+    upgradeToFrames(conn, dir);
     return;
   }
   if (!dir.paired) {
@@ -45,6 +52,23 @@ export function announce(conn: Conn, dir: Dir): void {
   releaseHead(dir);
 }
 
+/** The response comes as the first stream of HTTP/2 (RFC 7540 section 3.2). */
+function upgradeToFrames(conn: Conn, dir: Dir): void {
+  if (conn.fifoCount != 1) conn.lossy = true;
+  if (!startUpgraded(conn, oldestRequest(conn))) {
+    Now.blocked = true;
+    return;
+  }
+  Count.upgraded++;
+  Count.informational++;
+  takeOldest(conn);
+  enterFrames(conn);
+  expectStart(changetype<Dir>(conn.write), conn.role == Role.CLIENT);
+  expectStart(changetype<Dir>(conn.read), conn.role == Role.SERVER);
+  releaseHead(dir);
+  resetDir(dir);
+}
+
 /** 100 to 199: not the response, which is still to come. */
 function informational(dir: Dir): void {
   Count.informational++;
@@ -54,7 +78,7 @@ function informational(dir: Dir): void {
     enterResync(dir);
   }
   releaseHead(dir);
-  resetMessage(dir);
+  resetDir(dir);
 }
 
 /** Framing headers that contradict one another. */
@@ -90,31 +114,9 @@ function chooseBody(dir: Dir, head: Head): void {
   }
 }
 
-function chooseDecoding(dir: Dir, head: Head): void {
-  const coding = head.coding;
-  dir.decode = Decode.PLAIN;
-  if (head.transfer == Transfer.OTHER || head.transfer == Transfer.OTHER_CHUNKED) {
-    dir.decode = Decode.DROP;
-    dir.dropFault = Fault.TRANSFER_CODING;
-  } else if (coding == Coding.GZIP || coding == Coding.DEFLATE) {
-    dir.decode = Decode.INFLATE;
-  } else if (coding != Coding.IDENTITY) {
-    dir.decode = Decode.DROP;
-    dir.dropFault = coding == Coding.BR ? Fault.BR : coding == Coding.ZSTD ? Fault.ZSTD : Fault.OTHER_CODING;
-  }
-  if (dir.decode == Decode.INFLATE) {
-    dir.inflate = changetype<usize>(new Inflate(coding == Coding.GZIP ? Format.GZIP : Format.DEFLATE));
-  }
-}
-
-/** Is this stream's message a response? */
-export function isResponseDir(conn: Conn, dir: Dir): bool {
-  return (conn.role == Role.SERVER) == (dir.direction == 1);
-}
-
 /** END_READY: writes http.end and goes on to what follows. */
 export function finish(conn: Conn, dir: Dir): void {
-  const response = isResponseDir(conn, dir);
+  const response = isResponse(conn, dir);
   const whole = dir.fault == Fault.NONE && !dir.aborted && dir.missing == 0;
   if (whole && dir.inflate && !changetype<Inflate>(dir.inflate).complete) dir.fault = Fault.SHORT_DEFLATE;
   if (!writeEnd(conn, dir, response ? 1 : 0)) {
@@ -124,7 +126,7 @@ export function finish(conn: Conn, dir: Dir): void {
   if (!response) conn.lastRequestEnd = dir.endTs;
   else if (dir.connect && dir.after == At.OPAQUE) conn.tunnel = true;
   endInflate(dir);
-  resetMessage(dir);
+  resetDir(dir);
   dir.state = dir.after;
   if (dir.after == At.RESYNC) enterResync(dir);
   if (dir.after == At.OPAQUE && !conn.opaque) {
@@ -133,22 +135,12 @@ export function finish(conn: Conn, dir: Dir): void {
   }
 }
 
-function resetMessage(dir: Dir): void {
-  dir.open = false;
+function resetDir(dir: Dir): void {
+  resetMessage(dir);
   dir.paired = false;
-  dir.aborted = false;
   dir.connect = false;
   dir.bodyless = false;
-  dir.wire = 0;
-  dir.bodyBytes = 0;
-  dir.bodyOffset = 0;
-  dir.missing = 0;
-  dir.shed = 0;
   dir.remaining = 0;
-  dir.firstBodyTs = 0;
-  dir.fault = Fault.NONE;
-  dir.dropFault = Fault.NONE;
-  dir.decode = Decode.PLAIN;
   dir.chunkDigits = 0;
   dir.chunkPhase = 0;
 }

@@ -1,74 +1,10 @@
-// Body bytes: fixed length, chunks, or up to the close; plain, inflated or dropped. It never keeps body bytes but in the window of an inflate.
+// The framing of HTTP/1 bodies: fixed length, chunks with their extensions and trailers, or up to the close; what the bytes become is content.ts's.
 import { hexDigit } from '../../lib/http1';
 import { findEither } from '../../lib/bytes';
-import { Inflate, Inflated } from '../../lib/inflate';
-import { isResponseDir } from './announce';
-import { At, Conn, Decode, Dir, endInflate, Now } from './conn';
+import { At, Conn, Dir } from './conn';
+import { take } from './content';
 import { Count, Fault } from './counters';
-import { writeBody } from './emit';
 import { endMessage } from './lines';
-
-/** Decoded bytes of one compressed message. */
-const BODY_MAX: u64 = 64 << 20;
-
-/** Takes n body bytes as far as the lane has room. Returns how many. */
-function take(conn: Conn, dir: Dir, at: usize, n: usize): usize {
-  if (dir.firstBodyTs == 0) dir.firstBodyTs = Now.ts;
-  let took = n;
-  if (dir.decode == Decode.PLAIN) {
-    took = writeBody(conn, dir, isResponseDir(conn, dir) ? 1 : 0, at, n);
-    if (took < n) Now.blocked = true;
-  } else if (dir.decode == Decode.INFLATE) {
-    const inflate = changetype<Inflate>(dir.inflate);
-    inflate.feed(at, at + n);
-    pump(conn, dir, inflate);
-    if (dir.decode == Decode.INFLATE) took = inflate.input - at;
-  } else if (dir.fault == Fault.NONE) dir.fault = dir.dropFault;
-  dir.wire += took;
-  Count.bodyWire += took;
-  return took;
-}
-
-/** Goes on with inflated bytes that had no room. */
-export function drain(conn: Conn, dir: Dir): void {
-  const inflate = changetype<Inflate>(dir.inflate);
-  inflate.feed(0, 0);
-  pump(conn, dir, inflate);
-}
-
-/** Inflates until the input is used (not draining), the lane is full (draining), or nothing is to be decoded any more. */
-function pump(conn: Conn, dir: Dir, inflate: Inflate): void {
-  while (true) {
-    const status = inflate.run();
-    const most = min<u64>(inflate.freshLength, BODY_MAX - dir.bodyBytes);
-    const gave = writeBody(conn, dir, isResponseDir(conn, dir) ? 1 : 0, inflate.fresh, <usize>most);
-    inflate.take(gave);
-    if (gave < <usize>most) {
-      dir.draining = true;
-      Now.blocked = true;
-      return;
-    }
-    if (inflate.freshLength > 0) {
-      dropRest(dir, Fault.BODY_LIMIT);
-      return;
-    }
-    if (status == Inflated.ROOM) continue;
-    if (status == Inflated.BAD) dropRest(dir, Fault.BAD_DEFLATE);
-    else if (status == Inflated.DONE) {
-      Count.afterDeflate++;
-      dropRest(dir, Fault.NONE);
-    }
-    dir.draining = false;
-    return;
-  }
-}
-
-function dropRest(dir: Dir, fault: u32): void {
-  endInflate(dir);
-  dir.decode = Decode.DROP;
-  dir.dropFault = Fault.NONE;
-  dir.fault = fault;
-}
 
 /** LENGTH and CHUNK_DATA. Returns where it stopped. */
 export function counted(conn: Conn, dir: Dir, at: usize, end: usize): usize {

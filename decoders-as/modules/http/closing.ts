@@ -2,6 +2,7 @@
 import { Completeness } from '../../abi/records';
 import { At, Conn, conns, Dir, dropConn, Now, overBudget } from './conn';
 import { Count } from './counters';
+import { closeStreams } from './h2-streams';
 import { feed } from './stream';
 import { endMessage, loseHead } from './lines';
 import { noteFirst } from './first-bytes';
@@ -9,8 +10,12 @@ import { loseOldest } from './pairing';
 
 /** Ends a connection; `closed`: its TLS object was, so a body without length is complete. False: no room in the lane; call again. */
 export function closeConn(conn: Conn, closed: bool): bool {
-  if (!closeDir(conn, changetype<Dir>(conn.write), closed)) return false;
-  if (!closeDir(conn, changetype<Dir>(conn.read), closed)) return false;
+  if (conn.h2) {
+    if (!closeStreams(conn)) return false;
+  } else {
+    if (!closeDir(conn, changetype<Dir>(conn.write), closed)) return false;
+    if (!closeDir(conn, changetype<Dir>(conn.read), closed)) return false;
+  }
   if (!noteFirst(conn, true)) return false;
   while (conn.fifoCount > 0) {
     if (!loseOldest(conn, Completeness.ABORTED)) return false;

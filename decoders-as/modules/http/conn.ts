@@ -1,21 +1,25 @@
 // What is kept of a connection and of each of its two streams, and the tables that find it; it never reads captured bytes.
 //
-//   Conn -- write: Dir -- head: Head (only while a head is incomplete)
-//        \- read:  Dir -- inflate  (only during a compressed body)
-//        \- fifo: the requests that wait for a response
+//   Conn -- write: Dir (a Message in HTTP/1)
+//        \- read:  Dir
+//        \- fifo: the requests that wait for a response in HTTP/1
+//        \- streams: Stream -- request, response: Message in HTTP/2
 import { recordsOut } from '../../abi/module';
-import { Direction, Role, TlsData } from '../../abi/records';
-import { ByteBuf, bufferedBytes } from '../../lib/bytes';
+import { Direction, Role } from '../../abi/records';
+import { bufferedBytes } from '../../lib/bytes';
+import { hpackBytes } from '../../lib/hpack';
 import { Start } from '../../lib/http1';
-import { Inflate, inflateBytes } from '../../lib/inflate';
+import { inflateBytes } from '../../lib/inflate';
 import { Entry, Table } from '../../lib/table';
 import { Count } from './counters';
+import { dropFrames } from './h2-frames';
+import { dropSeeker } from './h2-seek';
+import { dropMessage, makeMessage, Message } from './message';
+import { streamBytes } from './h2-streams';
 
-export const LINE_MAX: usize = 16384;
-export const HEAD_MAX: usize = 65536;
 export const FIFO_MAX: u32 = 64;
 export const AUTHORITY_MAX: usize = 256;
-/** Bytes in heads, lines and windows of all connections together; past it the connection idle for longest is given up. */
+/** heldBytes() of all connections together; past it the connection idle for longest is given up. */
 export const BUFFERS_MAX: usize = 64 << 20;
 
 /** What the bytes of a stream are, next; see the drawing in stream.ts. */
@@ -32,45 +36,12 @@ export namespace At {
   export const END_READY: u32 = 9;
   export const RESYNC: u32 = 10;
   export const OPAQUE: u32 = 11;
-}
-
-/** What becomes of body bytes. */
-export namespace Decode {
-  export const PLAIN: u32 = 0;
-  export const INFLATE: u32 = 1;
-  export const DROP: u32 = 2;
-}
-
-/** A head in the making. */
-@unmanaged
-export class Head {
-  /** The current line as far as it came; during resync its last bytes. */
-  line: ByteBuf = new ByteBuf(2 * LINE_MAX + 2);
-  /** The start line. */
-  start: ByteBuf = new ByteBuf(LINE_MAX);
-  /** Names and values as msgpack. */
-  fields: ByteBuf = new ByteBuf(HEAD_MAX + 4 * LINE_MAX);
-  /** Last 16 bytes of the current line. */
-  tail0: u64 = 0;
-  tail1: u64 = 0;
-  fieldCount: u32 = 0;
-  version: u32 = 0;
-  methodLength: u32 = 0;
-  targetAt: u32 = 0;
-  targetLength: u32 = 0;
-  status: u32 = 0;
-  reasonAt: u32 = 0;
-  reasonLength: u32 = 0;
-  /** -1: none */
-  length: i64 = -1;
-  transfer: u32 = 0;
-  coding: u32 = 0;
-  cut: bool = false;
-  isResponse: bool = false;
+  /** Frames of HTTP/2: h2-frames.ts. */
+  export const FRAMES: u32 = 12;
 }
 
 @unmanaged
-export class Dir {
+export class Dir extends Message {
   state: u32 = 0;
   /** State after END_READY. */
   after: u32 = 0;
@@ -78,7 +49,6 @@ export class Dir {
   expected: u64 = 0;
   /** Offset of the first byte that was to be seen. */
   joined: u64 = 0;
-  direction: u32 = 0;
   /** Kinds of message that may come, bits of Start. */
   kinds: u32 = 0;
   seen: bool = false;
@@ -86,45 +56,28 @@ export class Dir {
   quiet: bool = false;
   /** Bytes were lost or skipped since the last head: messages may be missing. */
   gapped: bool = false;
-  /** Inflated bytes wait for room in the lane. */
-  draining: bool = false;
   /** The head in HEAD_READY has its stream already. */
   paired: bool = false;
-  /** http.head is out, http.end is not. */
-  open: bool = false;
-  aborted: bool = false;
   /** The request answered was CONNECT. */
   connect: bool = false;
   /** The request answered was HEAD. */
   bodyless: bool = false;
-  /** Ts of the last record with payload. */
-  lastTs: u64 = 0;
-  head: usize = 0;
   /** Bytes of the current line. */
   lineBytes: u64 = 0;
   /** Bytes of the head with the current line, all pending. */
   headBytes: u64 = 0;
   lastByte: u32 = 0;
-  stream: u64 = 0;
-  ts: u64 = 0;
-  endTs: u64 = 0;
-  firstBodyTs: u64 = 0;
-  wire: u64 = 0;
-  bodyBytes: u64 = 0;
-  bodyOffset: u64 = 0;
-  missing: u64 = 0;
-  /** Of what is missing behind this message's start, bytes that were not copied because of the rate of the process. */
-  shed: u64 = 0;
   /** Of the body or the chunk. */
   remaining: u64 = 0;
-  fault: u32 = 0;
-  /** What to report once a body that is not decoded has bytes. */
-  dropFault: u32 = 0;
-  decode: u32 = 0;
-  inflate: usize = 0;
-  /** Digits of a chunk size, then what was seen behind them; see chunks.ts. */
+  /** Digits of a chunk size, then what was seen behind them; see body.ts. */
   chunkDigits: u32 = 0;
   chunkPhase: u32 = 0;
+  /** What looks for frames while nothing is recognised (h2-seek.ts). */
+  seeker: usize = 0;
+  /** Enough was looked at. */
+  seekOver: bool = false;
+  /** Its frames, once the connection is HTTP/2 (h2-frames.ts). */
+  frames: usize = 0;
 }
 
 @unmanaged
@@ -154,6 +107,12 @@ export class Conn extends Entry {
   /** The client is known to send requests before it has the responses to earlier ones. */
   pipelines: bool = false;
   opaque: bool = false;
+  /** It speaks HTTP/2. */
+  h2: bool = false;
+  /** HTTP/2: frames may be missing, for it was joined in its middle or bytes were lost. */
+  lossy: bool = false;
+  /** The role follows from no message yet, but from what the socket said. */
+  roleGuessed: bool = false;
   /** A tunnel to somewhere else was opened with CONNECT. */
   tunnel: bool = false;
   /** Some call began like an HTTP/2 frame. */
@@ -163,6 +122,14 @@ export class Conn extends Entry {
   fifoFirst: u32 = 0;
   fifoCount: u32 = 0;
   untracked: u32 = 0;
+  /** HTTP/2: its streams, newest first (h2-streams.ts), how many, and the ids of the last that are over. */
+  streams: usize = 0;
+  oldestStream: usize = 0;
+  streamCount: u32 = 0;
+  overIds: usize = 0;
+  overNext: u32 = 0;
+  /** Ends of several of its streams may be due. */
+  sweep: bool = false;
 
   dir(direction: u32): Dir {
     return changetype<Dir>(direction == Direction.WRITE ? this.write : this.read);
@@ -172,11 +139,6 @@ export class Conn extends Entry {
   get recognised(): bool {
     return this.role != Role.UNKNOWN;
   }
-}
-
-/** Address of the fixed part of the record that the message of a stream begins in. */
-export function originOf(dir: Dir): usize {
-  return changetype<usize>(dir) + offsetof<Dir>();
 }
 
 /** Address of one slot of the queue of requests. */
@@ -197,23 +159,28 @@ export namespace Now {
   export let record: usize = 0;
   /** The lane has no room: leave everything as it is. */
   export let blocked: bool = false;
+  /** Address of the payload byte that `expected` of its stream is the offset of. */
+  export let from: usize = 0;
   /** Newest ts of any record. */
   export let newest: u64 = 0;
 }
 
 export let conns: Table = changetype<Table>(0);
 let procs: Table = changetype<Table>(0);
-const spareHeads: usize = heap.alloc(64 * sizeof<usize>());
-let spareCount: usize = 0;
 
 export function makeTables(maxConns: u32): void {
   conns = new Table(maxConns);
   procs = new Table(maxConns);
 }
 
+/** Bytes of the heads, lines, windows, header tables and HTTP/2 streams of all connections. */
+export function heldBytes(): usize {
+  return bufferedBytes + inflateBytes + hpackBytes + streamBytes;
+}
+
 /** Are the buffers of all connections over their common limit? */
 export function overBudget(): bool {
-  return bufferedBytes + inflateBytes > BUFFERS_MAX;
+  return heldBytes() > BUFFERS_MAX;
 }
 
 /** A connection of which nothing is known; the table must have room. */
@@ -231,12 +198,9 @@ export function makeConn(key: u64, tgid: u32): Conn {
 }
 
 function makeDir(direction: u32): usize {
-  const at = heap.alloc(offsetof<Dir>() + TlsData.SIZE);
-  memory.fill(at, 0, offsetof<Dir>() + TlsData.SIZE);
-  const dir = changetype<Dir>(at);
-  dir.direction = direction;
+  const dir = changetype<Dir>(makeMessage(offsetof<Dir>(), direction));
   dir.kinds = Start.EITHER;
-  return at;
+  return changetype<usize>(dir);
 }
 
 /** Forgets a connection whose messages have all ended. */
@@ -248,13 +212,14 @@ export function dropConn(conn: Conn): void {
   if (conn.authority) heap.free(conn.authority);
   if (conn.first) heap.free(conn.first);
   if (conn.names) heap.free(conn.names);
+  if (conn.overIds) heap.free(conn.overIds);
   heap.free(changetype<usize>(conn));
 }
 
 function dropDir(dir: Dir): void {
-  releaseHead(dir);
-  endInflate(dir);
-  heap.free(changetype<usize>(dir));
+  dropSeeker(dir);
+  dropFrames(dir);
+  dropMessage(dir);
 }
 
 export function setAuthority(conn: Conn, at: usize, length: usize): void {
@@ -266,59 +231,6 @@ export function setAuthority(conn: Conn, at: usize, length: usize): void {
   conn.authority = heap.alloc(length + 1);
   conn.authorityLength = <u32>length;
   memory.copy(conn.authority, at, length);
-}
-
-/** The head in the making of a stream; made when there is none. */
-export function headOf(dir: Dir): Head {
-  if (dir.head == 0) {
-    if (spareCount > 0) dir.head = load<usize>(spareHeads + --spareCount * sizeof<usize>());
-    else dir.head = changetype<usize>(new Head());
-    resetHead(changetype<Head>(dir.head));
-  }
-  return changetype<Head>(dir.head);
-}
-
-function resetHead(head: Head): void {
-  head.line.clear();
-  head.start.clear();
-  head.fields.clear();
-  head.fieldCount = 0;
-  head.length = -1;
-  head.transfer = 0;
-  head.coding = 0;
-  head.cut = false;
-}
-
-export function releaseHead(dir: Dir): void {
-  if (dir.head == 0) return;
-  const head = changetype<Head>(dir.head);
-  dir.head = 0;
-  trim(head.line, 1024);
-  trim(head.start, 1024);
-  trim(head.fields, 4096);
-  if (spareCount < 64) {
-    store<usize>(spareHeads + spareCount++ * sizeof<usize>(), changetype<usize>(head));
-    return;
-  }
-  freeBuf(head.line);
-  freeBuf(head.start);
-  freeBuf(head.fields);
-  heap.free(changetype<usize>(head));
-}
-
-function trim(buf: ByteBuf, keep: usize): void {
-  if (buf.capacity > keep) buf.free();
-}
-
-function freeBuf(buf: ByteBuf): void {
-  buf.free();
-  heap.free(changetype<usize>(buf));
-}
-
-export function endInflate(dir: Dir): void {
-  if (dir.inflate) changetype<Inflate>(dir.inflate).dispose();
-  dir.inflate = 0;
-  dir.draining = false;
 }
 
 /** First connection of a process, or 0. */

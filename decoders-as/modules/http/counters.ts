@@ -3,8 +3,7 @@
 // The ledger, exact between calls:
 //   in = framing + body_wire + unrecognised + resync + duplicate + pending
 import { stat, recordsOut } from '../../abi/module';
-import { bufferedBytes } from '../../lib/bytes';
-import { inflateBytes } from '../../lib/inflate';
+import { hpackBytes } from '../../lib/hpack';
 
 /** Why a message is not full, and why bytes were skipped. */
 export namespace Fault {
@@ -27,15 +26,24 @@ export namespace Fault {
   export const SHORT_DEFLATE: u32 = 16;
   /** Counted only: there is no message to end. */
   export const START_LINE: u32 = 17;
+  /** Counted only: any stream may have lost something. */
+  export const BAD_FRAME: u32 = 18;
+  export const LONG_BLOCK: u32 = 19;
+  export const BAD_BLOCK: u32 = 20;
+  export const LENGTH_DIFFERS: u32 = 21;
   /** From here on a limit of the decoder, not a fault of the bytes. */
-  export const BR: u32 = 18;
-  export const ZSTD: u32 = 19;
-  export const OTHER_CODING: u32 = 20;
-  export const TRANSFER_CODING: u32 = 21;
-  export const BODY_LIMIT: u32 = 22;
-  export const NO_RESPONSE: u32 = 23;
-  export const MANY_REQUESTS: u32 = 24;
-  export const COUNT: u32 = 25;
+  export const BR: u32 = 22;
+  export const ZSTD: u32 = 23;
+  export const OTHER_CODING: u32 = 24;
+  export const TRANSFER_CODING: u32 = 25;
+  export const BODY_LIMIT: u32 = 26;
+  export const NO_RESPONSE: u32 = 27;
+  export const MANY_REQUESTS: u32 = 28;
+  export const RESET: u32 = 29;
+  export const GOAWAY: u32 = 30;
+  export const MANY_STREAMS: u32 = 31;
+  export const NO_END: u32 = 32;
+  export const COUNT: u32 = 33;
 }
 
 /** http.end.error */
@@ -75,6 +83,14 @@ export function faultText(fault: u32): string {
       return 'compressed data ends early';
     case Fault.START_LINE:
       return 'bad start line';
+    case Fault.BAD_FRAME:
+      return 'bad frame';
+    case Fault.LONG_BLOCK:
+      return 'header block over 256 KiB';
+    case Fault.BAD_BLOCK:
+      return 'bad header block';
+    case Fault.LENGTH_DIFFERS:
+      return 'body of another length than content-length';
     case Fault.BR:
       return 'content-encoding br not decoded';
     case Fault.ZSTD:
@@ -87,6 +103,14 @@ export function faultText(fault: u32): string {
       return 'decoded body over 64 MiB';
     case Fault.NO_RESPONSE:
       return 'response never seen';
+    case Fault.RESET:
+      return 'stream reset';
+    case Fault.GOAWAY:
+      return 'not looked at by the server (GOAWAY)';
+    case Fault.MANY_STREAMS:
+      return 'too many open streams';
+    case Fault.NO_END:
+      return 'end never seen';
   }
   return 'too many requests without a response';
 }
@@ -127,6 +151,14 @@ function faultName(fault: u32): string {
       return 'error_compressed_short';
     case Fault.START_LINE:
       return 'error_start_line';
+    case Fault.BAD_FRAME:
+      return 'error_frame';
+    case Fault.LONG_BLOCK:
+      return 'error_long_header_block';
+    case Fault.BAD_BLOCK:
+      return 'error_header_block';
+    case Fault.LENGTH_DIFFERS:
+      return 'error_body_length';
     case Fault.BR:
       return 'capped_br';
     case Fault.ZSTD:
@@ -139,6 +171,14 @@ function faultName(fault: u32): string {
       return 'capped_body_limit';
     case Fault.NO_RESPONSE:
       return 'responses_never_seen';
+    case Fault.RESET:
+      return 'streams_reset';
+    case Fault.GOAWAY:
+      return 'streams_refused';
+    case Fault.MANY_STREAMS:
+      return 'capped_streams';
+    case Fault.NO_END:
+      return 'ends_never_seen';
   }
   return 'responses_not_tracked';
 }
@@ -174,6 +214,12 @@ export namespace Count {
   export let expired: u64 = 0;
   export let opaque: u64 = 0;
   export let h2: u64 = 0;
+  export let h2Frames: u64 = 0;
+  export let h2Streams: u64 = 0;
+  export let h2Expired: u64 = 0;
+  export let h2Pushes: u64 = 0;
+  /** Header fields that refer to entries of a table whose beginning was not seen. */
+  export let h2Unknown: u64 = 0;
   export let upgraded: u64 = 0;
   export let malformed: u64 = 0;
   export let unknownClose: u64 = 0;
@@ -181,14 +227,14 @@ export namespace Count {
   export let implausible: u64 = 0;
 }
 
-const faults: usize = memory.data(256);
+const faults: usize = memory.data(8 * 40);
 
 export function countFault(fault: u32): void {
   const at = faults + ((<usize>fault) << 3);
   store<u64>(at, load<u64>(at) + 1);
 }
 
-export function writeStats(open: u32): void {
+export function writeStats(open: u32, openStreams: u32, held: u64): void {
   stat('in_bytes', Count.inBytes);
   stat('framing_bytes', Count.framing);
   stat('body_wire_bytes', Count.bodyWire);
@@ -217,12 +263,19 @@ export function writeStats(open: u32): void {
   stat('connections_expired', Count.expired);
   stat('connections_opaque', Count.opaque);
   stat('connections_h2', Count.h2);
+  stat('h2_frames', Count.h2Frames);
+  stat('h2_streams', Count.h2Streams);
+  stat('h2_streams_open', openStreams);
+  stat('h2_table_bytes', hpackBytes);
+  stat('h2_streams_expired', Count.h2Expired);
+  stat('h2_pushes', Count.h2Pushes);
+  stat('h2_fields_unknown', Count.h2Unknown);
   stat('connections_upgraded', Count.upgraded);
   stat('records_malformed', Count.malformed);
   stat('closes_unknown', Count.unknownClose);
   stat('after_compressed_bytes', Count.afterDeflate);
   stat('connections_implausible', Count.implausible);
   stat('texts_replaced', recordsOut.replaced);
-  stat('buffer_bytes', bufferedBytes + inflateBytes);
+  stat('buffer_bytes', held);
   for (let fault: u32 = 1; fault < Fault.COUNT; fault++) stat(faultName(fault), load<u64>(faults + ((<usize>fault) << 3)));
 }

@@ -1,32 +1,23 @@
 // Reads start lines and header lines, and finds a message start after bytes were lost; what the framing headers mean together is decided in announce.ts.
-import { Writer } from '../../abi/writer';
-import { Role } from '../../abi/records';
+import { Direction, Role } from '../../abi/records';
 import { findByte, findEither, startsWithText } from '../../lib/bytes';
-import {
-  contentCoding,
-  contentLength,
-  Field,
-  fieldOf,
-  findStart,
-  isBlank,
-  Line,
-  parseStart,
-  Start,
-  tokenEnd,
-  transferCoding,
-  viableStart,
-} from '../../lib/http1';
-import { At, Conn, Dir, Head, HEAD_MAX, headOf, LINE_MAX, releaseHead } from './conn';
+import { Field, fieldOf, findStart, isBlank, Line, parseStart, Start, tokenEnd, viableStart } from '../../lib/http1';
+import { At, Conn, Dir } from './conn';
 import { Count, countFault, Fault } from './counters';
+import { framingField, keepField } from './fields';
+import { enterFrames, expectPrefaceRest, settleRole } from './h2-frames';
+import { dropSeeker } from './h2-seek';
 import { endLine, endMessage, enterResync, keepLast, noteStart, pend, skipPending, Taken, takeLine } from './lines';
+import { Head, headOf, LINE_MAX, releaseHead } from './message';
 import { roleOf } from './pairing';
 
 /** headerLine(): the head is complete. */
 const HEAD_ENDS: u32 = 0xffff;
 /** No start line is judged by more bytes than this before it is complete. */
 const PREFIX: usize = 25;
+/** Bytes of the first line of the preface of HTTP/2. */
+const PREFACE_LINE: u32 = 16;
 const prefix: usize = memory.data(32);
-const fieldWriter: Writer = new Writer();
 
 /** Bytes where a message may begin. Returns where it stopped. */
 export function startLine(conn: Conn, dir: Dir, at: usize, end: usize): usize {
@@ -50,8 +41,10 @@ export function startLine(conn: Conn, dir: Dir, at: usize, end: usize): usize {
     return at;
   }
   if (kind == Start.H2) {
-    Count.h2++;
-    goOpaque(conn);
+    Count.pending -= dir.headBytes;
+    Count.framing += dir.headBytes;
+    dir.headBytes = 0;
+    prefaceFound(conn, dir);
     return at;
   }
   startMissing(conn, dir);
@@ -75,6 +68,13 @@ function startMissing(conn: Conn, dir: Dir): void {
   if (conn.role == Role.UNKNOWN) dir.quiet = true;
   if (!dir.quiet) countFault(Fault.START_LINE);
   enterResync(dir);
+}
+
+/** The first line of the preface of HTTP/2 was read. */
+function prefaceFound(conn: Conn, dir: Dir): void {
+  settleRole(conn, dir.direction == Direction.WRITE ? Role.CLIENT : Role.SERVER);
+  enterFrames(conn);
+  expectPrefaceRest(dir, PREFACE_LINE);
 }
 
 /** The connection speaks something else from here on. */
@@ -115,6 +115,8 @@ function startFound(conn: Conn, dir: Dir, kind: u32, at: usize, length: u32): vo
   dir.state = At.HEADERS;
   endLine(dir);
   if (conn.role != Role.UNKNOWN) return;
+  dropSeeker(changetype<Dir>(conn.write));
+  dropSeeker(changetype<Dir>(conn.read));
   conn.role = roleOf(dir.direction, head.isResponse);
   const client = conn.role == Role.CLIENT;
   changetype<Dir>(conn.write).kinds = client ? Start.REQUEST : Start.RESPONSE;
@@ -146,11 +148,12 @@ export function resync(conn: Conn, dir: Dir, at: usize, end: usize): usize {
   pend(dir, feed + 1 - at);
   const start = stop > from && load<u8>(stop - 1) == 13 ? findStart(max(from, stop - 1 - min(LINE_MAX, stop - 1)), stop - 1, resyncKinds(conn, dir)) : 0;
   if (start == 0) {
-    if (stop - from == 15 && startsWithText(from, 15, 'PRI * HTTP/2.0\r')) {
-      Count.h2++;
-      goOpaque(conn);
-    }
+    const isPreface = conn.role == Role.UNKNOWN && stop - from == 15 && startsWithText(from, 15, 'PRI * HTTP/2.0\r');
     skipPending(dir, 0);
+    if (isPreface) {
+      prefaceFound(conn, dir);
+      return feed + 1;
+    }
     if (dir.head && changetype<Head>(dir.head).line.capacity > 4096) releaseHead(dir);
     return feed + 1;
   }
@@ -194,45 +197,10 @@ function headerLine(head: Head): u32 {
   if (bad < valueEnd) return load<u8>(bad) == 13 ? Fault.BARE_CR : Fault.NUL_VALUE;
   const field = fieldOf(at, name - at);
   if (field != Field.OTHER) {
-    const fault = framingField(head, field, value, valueEnd - value);
+    const fault = Taken.cut ? Fault.LONG_FRAMING : framingField(head, field, value, valueEnd - value);
     if (fault != Fault.NONE) return fault;
   }
+  if (Taken.cut) head.cut = true;
   keepField(head, at, name - at, value, valueEnd - value);
   return Fault.NONE;
-}
-
-function framingField(head: Head, field: u32, value: usize, length: usize): u32 {
-  if (Taken.cut) return Fault.LONG_FRAMING;
-  if (field == Field.TRANSFER_ENCODING) {
-    head.transfer = transferCoding(value, length, head.transfer);
-    return head.transfer == 4 ? Fault.BAD_TRANSFER : Fault.NONE;
-  }
-  if (field == Field.CONTENT_ENCODING) {
-    head.coding = contentCoding(value, length, head.coding);
-    return Fault.NONE;
-  }
-  const n = contentLength(value, length);
-  if (n < 0) return Fault.BAD_LENGTH;
-  if (head.length >= 0 && head.length != n) return Fault.LENGTHS_DIFFER;
-  head.length = n;
-  return Fault.NONE;
-}
-
-/** Adds one header as msgpack, or cuts the head where its limit is reached. */
-function keepField(head: Head, name: usize, nameLength: usize, value: usize, valueLength: usize): void {
-  if (Taken.cut) head.cut = true;
-  const fields = head.fields;
-  if (fields.length > HEAD_MAX) return;
-  fields.reserve(nameLength + 3 * valueLength + 16);
-  fieldWriter.open(fields.ptr + fields.length, fields.capacity - fields.length);
-  fieldWriter.strHead(nameLength);
-  fieldWriter.raw(name, nameLength);
-  fieldWriter.str(value, valueLength);
-  const length = fields.length + fieldWriter.length;
-  if (length > HEAD_MAX) {
-    head.cut = true;
-    return;
-  }
-  fields.length = length;
-  head.fieldCount++;
 }

@@ -1,13 +1,14 @@
-// The http module: tls.data and sock.data to http.head, http.body and http.end for HTTP/1, and notes of what a connection's first bytes are and of those
+// The http module: tls.data and sock.data to http.head, http.body and http.end for HTTP/1 and HTTP/2, and notes of what a connection's first bytes are and of those
 // that hold nothing for others; it decodes no provider's format and makes no events.
 import { defineModule, resuming, setError, Status } from '../../abi/module';
 import { Reader } from '../../abi/reader';
 import { CloseFlag, Kind, Peer, RecHeader, Role, SysExit, TlsClose, TlsData, TlsFlag, TlsName } from '../../abi/records';
 import { hash64 } from '../../lib/bytes';
 import { closeConn, evict } from './closing';
-import { Conn, conns, Dir, firstConnOf, makeConn, makeTables, Now, OUT_MIN, setAuthority } from './conn';
+import { Conn, conns, Dir, firstConnOf, heldBytes, makeConn, makeTables, Now, OUT_MIN, setAuthority } from './conn';
 import { Count, writeStats } from './counters';
 import { noteFirst, sample } from './first-bytes';
+import { expireStreams, makeStreamTable, streamCount } from './h2-streams';
 import { NAME_HEAD, takeName } from './names';
 import { lookAgain, noteDue, writeNote } from './note';
 import { feed, gap, joinStream, shed, skip } from './stream';
@@ -31,6 +32,9 @@ export {
 /** The record at hand, once place() has counted it: after FULL it is placed again. */
 let placed: usize = 0;
 
+/** Streams of all HTTP/2 connections together. */
+const STREAMS: u32 = 65536;
+
 /** A connection without a record for this long is given up, seconds. */
 const IDLE: u64 = 3600;
 
@@ -44,6 +48,7 @@ function onInit(outCap: u32, _flags: u32, maxConns: u32): i32 {
     return -1;
   }
   makeTables(maxConns);
+  makeStreamTable(min(2 * maxConns, STREAMS));
   return 0;
 }
 
@@ -99,6 +104,7 @@ function tlsData(record: usize): i32 {
   if (!noteFirst(conn, false)) return Status.FULL;
   const known = <u32>min<u64>(dir.expected > offset ? dir.expected - offset : 0, length);
   const from = record + TlsData.SIZE + known;
+  Now.from = from;
   const stop = feed(conn, dir, from, record + TlsData.SIZE + length);
   dir.expected += stop - from;
   Count.inBytes += stop - from;
@@ -115,7 +121,7 @@ function place(conn: Conn, dir: Dir, record: usize, offset: u64, length: u32): v
   if (offset > dir.expected) {
     const resumed = (TlsData.flags(record) & TlsFlag.RESUMED) != 0;
     if (resumed && conn.noted) lookAgain(conn);
-    missed(dir, offset - dir.expected, resumed);
+    missed(conn, dir, offset - dir.expected, resumed);
   } else if (offset < dir.expected && placed != record) {
     const known = min<u64>(dir.expected - offset, length);
     Count.duplicate += known;
@@ -144,22 +150,22 @@ function tlsClose(record: usize): i32 {
 function shedRest(conn: Conn, dir: Dir, record: usize, end: u64): bool {
   if (!(TlsData.flags(record) & TlsFlag.SHED)) return true;
   // Given again after FULL, the record finds its stream further on already.
-  if (dir.expected == end) shed(dir, TlsData.call_len(record) - TlsData.call_off(record) - TlsData.len(record));
+  if (dir.expected == end) shed(conn, dir, TlsData.call_len(record) - TlsData.call_off(record) - TlsData.len(record));
   feed(conn, dir, 0, 0);
   return !Now.blocked;
 }
 
 /** The next n bytes of a stream did not come: they were lost, or left out because nobody wanted them. */
-function missed(dir: Dir, n: u64, skipped: bool): void {
-  if (skipped) skip(dir, n);
-  else gap(dir, n);
+function missed(conn: Conn, dir: Dir, n: u64, skipped: bool): void {
+  if (skipped) skip(conn, dir, n);
+  else gap(conn, dir, n);
 }
 
 /** What a stream has past the last byte seen did not come. */
 function tailGap(conn: Conn, dir: Dir, length: u64, skipped: bool): void {
   if (!dir.seen && conn.midway) return;
   dir.seen = true;
-  if (length > dir.expected) missed(dir, length - dir.expected, skipped);
+  if (length > dir.expected) missed(conn, dir, length - dir.expected, skipped);
 }
 
 function sysExit(record: usize): i32 {
@@ -199,6 +205,7 @@ function connInfo(at: usize, end: usize): i32 {
 }
 
 function onTick(seconds: u32): void {
+  expireStreams(<u64>seconds * 1000000000);
   while (conns.oldest != 0) {
     const conn = changetype<Conn>(conns.oldest);
     if (conn.lastTs + IDLE * 1000000000 > <u64>seconds * 1000000000) return;
@@ -215,7 +222,7 @@ function onFlush(): bool {
 }
 
 function onStats(): void {
-  writeStats(conns.count);
+  writeStats(conns.count, streamCount(), heldBytes());
 }
 
 defineModule(

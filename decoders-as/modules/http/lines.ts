@@ -1,8 +1,9 @@
 // Gathers the lines of heads out of records that cut them anywhere, and moves bytes between the buckets of the ledger; it never judges a line.
 import { findByte } from '../../lib/bytes';
-import { At, Dir, Head, headOf, LINE_MAX, Now, originOf, releaseHead } from './conn';
 import { TlsData } from '../../abi/records';
+import { At, Dir, Now } from './conn';
 import { Count } from './counters';
+import { Head, headOf, LINE_MAX, Message, releaseHead } from './message';
 
 /** The line that takeLine() has completed. */
 export namespace Taken {
@@ -56,9 +57,9 @@ export function enterResync(dir: Dir): void {
 }
 
 /** A message begins in the current record. */
-export function noteStart(dir: Dir): void {
-  dir.ts = Now.ts;
-  memory.copy(originOf(dir), Now.record, TlsData.SIZE);
+export function noteStart(message: Message): void {
+  message.ts = Now.ts;
+  memory.copy(message.origin, Now.record, TlsData.SIZE);
 }
 
 /** The message of a stream is over with what was read; http.end follows. */

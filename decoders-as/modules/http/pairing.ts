@@ -10,9 +10,10 @@
 // Requests past the 64th are reported as never answered at once; the responses to them are still counted off, so that pairing stays in step.
 import { Completeness, Role } from '../../abi/records';
 import { isText } from '../../lib/bytes';
-import { Conn, Dir, fifoSlot, FIFO_MAX, Head } from './conn';
+import { Conn, Dir, fifoSlot, FIFO_MAX } from './conn';
 import { Fault } from './counters';
 import { writeNoResponse } from './emit';
+import { Head } from './message';
 
 const HEAD_METHOD: u64 = 1;
 const CONNECT_METHOD: u64 = 2;
@@ -55,6 +56,17 @@ export function pairResponse(conn: Conn, dir: Dir): bool {
   dir.bodyless = (entry & HEAD_METHOD) != 0;
   dir.connect = (entry & CONNECT_METHOD) != 0;
   return true;
+}
+
+/** Stream of the oldest open request, or of one that was never seen. */
+export function oldestRequest(conn: Conn): u64 {
+  return conn.fifoCount > 0 ? load<u64>(fifoSlot(conn, conn.fifoFirst)) >> 2 : conn.nextStream;
+}
+
+/** Counts off the request of oldestRequest(). */
+export function takeOldest(conn: Conn): void {
+  if (conn.fifoCount > 0) popOldest(conn);
+  else conn.nextStream++;
 }
 
 function popOldest(conn: Conn): u64 {

@@ -1,4 +1,4 @@
-// One direction of a connection as a state machine over its bytes, and what a gap does to it; it never assumes where records are cut.
+// One direction of an HTTP/1 connection, or of one that is not known yet, as a state machine over its bytes, and what a gap does to it; it never assumes where records are cut.
 //
 //             +---------------------------------------------------------------+
 //             v                                                               |
@@ -8,22 +8,29 @@
 //     |          |           |            |  ^-----------------------'        |
 //     |          |           |            \-> TRAILERS -----------------------^
 //     \--> RESYNC <-(a bad line, a gap in a head, a message that broke)-------/
-//     \--> RESYNC, quietly (the first bytes of the connection are no HTTP/1), or OPAQUE (they are HTTP/2)
+//     \--> RESYNC, quietly (the first bytes of the connection are no HTTP/1), or FRAMES (they are HTTP/2: h2-frames.ts)
 //
 // HEAD_READY and END_READY wait for room in the lane and take no input. The offset of the next byte (dir.expected) is the only position kept, so
 // a record that is given again after FULL goes on where it stopped.
+import { Direction, Role } from '../../abi/records';
+import { findByte } from '../../lib/bytes';
 import { announce, finish } from './announce';
-import { chunkEnd, chunkSize, counted, countedOver, drain, trailers, uncounted } from './body';
-import { At, Conn, Decode, Dir, endInflate, Now } from './conn';
+import { chunkEnd, chunkSize, counted, countedOver, trailers, uncounted } from './body';
+import { At, Conn, Dir, Now } from './conn';
+import { drain } from './content';
+import { enterFrames, feedFrames, passOverFrames, settleRole } from './h2-frames';
+import { dropSeeker, seek, Seeker, seekOver } from './h2-seek';
 import { Count } from './counters';
 import { breakBody } from './emit';
 import { headerLines, resync, startLine } from './head';
-import { endMessage, enterResync, loseHead } from './lines';
+import { endMessage, enterResync, loseHead, skipBytes } from './lines';
+import { Decode, endInflate } from './message';
 
 /** Decodes [at, end) as far as the lane has room (Now.blocked). Returns where it stopped. */
 export function feed(conn: Conn, dir: Dir, at: usize, end: usize): usize {
   Now.blocked = false;
   while (!Now.blocked) {
+    if (dir.state == At.FRAMES) return feedFrames(conn, dir, at, end);
     if (dir.draining) drain(conn, dir);
     else if (dir.state == At.HEAD_READY) announce(conn, dir);
     else if (dir.state == At.END_READY) finish(conn, dir);
@@ -51,10 +58,34 @@ function step(conn: Conn, dir: Dir, at: usize, end: usize): usize {
     case At.TRAILERS:
       return trailers(dir, at, end);
     case At.RESYNC:
-      return resync(conn, dir, at, end);
+      return conn.role == Role.UNKNOWN && !dir.seekOver ? resyncUnknown(conn, dir, at, end) : resync(conn, dir, at, end);
   }
   Count.unrecognised += end - at;
   return end;
+}
+
+/** RESYNC of a connection of which nothing is known: frames are looked for as well, a line at a time, so that what comes first decides. */
+function resyncUnknown(conn: Conn, dir: Dir, at: usize, end: usize): usize {
+  const feed = findByte(at, end, 10);
+  const stop = feed < end ? feed + 1 : end;
+  if (dir.seeker == 0) {
+    dir.seeker = changetype<usize>(new Seeker());
+    changetype<Seeker>(dir.seeker).fromStart = dir.expected + (at - Now.from) == 0;
+  }
+  const seeker = changetype<Seeker>(dir.seeker);
+  const sought = seek(seeker, at, stop);
+  if (!seeker.found) {
+    if (!seekOver(seeker)) return resync(conn, dir, at, stop);
+    dropSeeker(dir);
+    dir.seekOver = true;
+    return resync(conn, dir, at, stop);
+  }
+  skipBytes(dir, sought - at);
+  // Who begins with SETTINGS and no preface is the server; else it shows with the first head.
+  if (!seeker.fromStart) settleRole(conn, Role.UNKNOWN);
+  else settleRole(conn, dir.direction == Direction.WRITE ? Role.SERVER : Role.CLIENT);
+  enterFrames(conn);
+  return sought;
 }
 
 /**
@@ -77,18 +108,18 @@ export function joinStream(conn: Conn, dir: Dir, offset: u64): void {
 }
 
 /** n bytes of the stream were lost. */
-export function gap(dir: Dir, n: u64): void {
+export function gap(conn: Conn, dir: Dir, n: u64): void {
   Count.gaps++;
   Count.gap += n;
-  passOver(dir, n);
+  passOver(conn, dir, n);
 }
 
 /** n bytes of the stream were left out by a verdict, which takes force and ends where a message begins. A message that is open all the same is marked. */
-export function skip(dir: Dir, n: u64): void {
+export function skip(conn: Conn, dir: Dir, n: u64): void {
   Count.skips++;
   Count.skipped += n;
   if (dir.state != At.START || dir.headBytes > 0) {
-    passOver(dir, n);
+    passOver(conn, dir, n);
   } else {
     dir.expected += n;
     dir.gapped = true;
@@ -97,14 +128,18 @@ export function skip(dir: Dir, n: u64): void {
 }
 
 /** n bytes of the stream were not copied because the process was over its rate. */
-export function shed(dir: Dir, n: u64): void {
+export function shed(conn: Conn, dir: Dir, n: u64): void {
   Count.shed += n;
   dir.shed += n;
-  passOver(dir, n);
+  passOver(conn, dir, n, true);
 }
 
-function passOver(dir: Dir, n: u64): void {
+function passOver(conn: Conn, dir: Dir, n: u64, shed: bool = false): void {
   dir.expected += n;
+  if (dir.state == At.FRAMES) {
+    passOverFrames(conn, dir, n, shed);
+    return;
+  }
   breakBody(dir);
   if (dir.decode == Decode.INFLATE) {
     endInflate(dir);

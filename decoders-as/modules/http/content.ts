@@ -1,0 +1,94 @@
+// What becomes of the body bytes of a message, whatever its framing: passed on, inflated or dropped. It never keeps body bytes but in the window of an inflate.
+import { Role } from '../../abi/records';
+import { Coding, Transfer } from '../../lib/http1';
+import { Inflate, Inflated } from '../../lib/inflate';
+import { Format } from '../../lib/inflate-wrapping';
+import { Conn, Now } from './conn';
+import { Count, Fault } from './counters';
+import { writeBody } from './emit';
+import { Decode, endInflate, Head, Message } from './message';
+
+/** Decoded bytes of one compressed message. */
+const BODY_MAX: u64 = 64 << 20;
+
+/** Is this message a response? */
+export function isResponse(conn: Conn, m: Message): bool {
+  return (conn.role == Role.SERVER) == (m.direction == 1);
+}
+
+/** Chooses by its head what becomes of the body. */
+export function chooseDecoding(m: Message, head: Head): void {
+  const coding = head.coding;
+  m.decode = Decode.PLAIN;
+  if (head.transfer == Transfer.OTHER || head.transfer == Transfer.OTHER_CHUNKED) {
+    m.decode = Decode.DROP;
+    m.dropFault = Fault.TRANSFER_CODING;
+  } else if (coding == Coding.GZIP || coding == Coding.DEFLATE) {
+    m.decode = Decode.INFLATE;
+  } else if (coding != Coding.IDENTITY) {
+    m.decode = Decode.DROP;
+    m.dropFault = coding == Coding.BR ? Fault.BR : coding == Coding.ZSTD ? Fault.ZSTD : Fault.OTHER_CODING;
+  }
+  if (m.decode == Decode.INFLATE) {
+    m.inflate = changetype<usize>(new Inflate(coding == Coding.GZIP ? Format.GZIP : Format.DEFLATE));
+  }
+}
+
+/** Takes n body bytes as far as the lane has room. Returns how many. */
+export function take(conn: Conn, m: Message, at: usize, n: usize): usize {
+  if (m.firstBodyTs == 0) m.firstBodyTs = Now.ts;
+  let took = n;
+  if (m.decode == Decode.PLAIN) {
+    took = writeBody(conn, m, isResponse(conn, m) ? 1 : 0, at, n);
+    if (took < n) Now.blocked = true;
+  } else if (m.decode == Decode.INFLATE) {
+    const inflate = changetype<Inflate>(m.inflate);
+    inflate.feed(at, at + n);
+    pump(conn, m, inflate);
+    if (m.decode == Decode.INFLATE) took = inflate.input - at;
+  } else if (m.fault == Fault.NONE) m.fault = m.dropFault;
+  m.wire += took;
+  Count.bodyWire += took;
+  return took;
+}
+
+/** Goes on with inflated bytes that had no room. */
+export function drain(conn: Conn, m: Message): void {
+  const inflate = changetype<Inflate>(m.inflate);
+  inflate.feed(0, 0);
+  pump(conn, m, inflate);
+}
+
+/** Inflates until the input is used (not draining), the lane is full (draining), or nothing is to be decoded any more. */
+function pump(conn: Conn, m: Message, inflate: Inflate): void {
+  while (true) {
+    const status = inflate.run();
+    const most = min<u64>(inflate.freshLength, BODY_MAX - m.bodyBytes);
+    const gave = writeBody(conn, m, isResponse(conn, m) ? 1 : 0, inflate.fresh, <usize>most);
+    inflate.take(gave);
+    if (gave < <usize>most) {
+      m.draining = true;
+      Now.blocked = true;
+      return;
+    }
+    if (inflate.freshLength > 0) {
+      dropRest(m, Fault.BODY_LIMIT);
+      return;
+    }
+    if (status == Inflated.ROOM) continue;
+    if (status == Inflated.BAD) dropRest(m, Fault.BAD_DEFLATE);
+    else if (status == Inflated.DONE) {
+      Count.afterDeflate++;
+      dropRest(m, Fault.NONE);
+    }
+    m.draining = false;
+    return;
+  }
+}
+
+function dropRest(m: Message, fault: u32): void {
+  endInflate(m);
+  m.decode = Decode.DROP;
+  m.dropFault = Fault.NONE;
+  m.fault = fault;
+}
