@@ -3,6 +3,7 @@ import { paths, version } from '../host/src/config/paths.js';
 import { Chain } from '../host/src/decode/chain.js';
 import { loadDecoders } from '../host/src/decode/load.js';
 import { Shard } from '../host/src/topology/shard.js';
+import { httpRows } from './decode-http.js';
 import { type BenchResult, bestOfEach, type Step, timed } from './lib/measure.js';
 import { Connection, httpRequest, openAiRequest, SMALL_RESPONSE, SSE_END, SSE_HEAD, sseChunk, sseJson } from './lib/records.js';
 
@@ -84,5 +85,5 @@ function sseRow(): BenchResult['rows'][number] {
 }
 
 export function benchDecode(): BenchResult {
-  return { bench: 'decode', rows: [...requestRows(43_000), ...requestRows(200_000), sseRow()] };
+  return { bench: 'decode', rows: [...requestRows(43_000), ...requestRows(200_000), sseRow(), ...httpRows()] };
 }

@@ -16,7 +16,7 @@ const benches: Readonly<Record<string, (options: { seconds: number }) => Promise
 
 const HELP = `usage: npm run bench -- [NAME...] [--json] [--seconds N]
 
-  decode   cost of decoding, as a ratio to JSON.parse in the same run; needs no privileges
+  decode   cost of decoding, as a ratio to JSON.parse and llhttp in the same run; needs no privileges
   ring     loss of TLS plaintext when a program writes as fast as it can; needs root
   idle     CPU and memory of a daemon that has nothing to do; needs root
   syscalls what the sensor adds to system calls of other programs, as a ratio to an empty BPF program; needs root

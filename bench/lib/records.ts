@@ -119,12 +119,12 @@ export class Connection {
   /** Batches of what the client wrote. */
   readonly request: readonly Uint8Array<ArrayBuffer>[];
   /** Batches of what it read, and of the end. */
-  readonly rest: readonly Uint8Array<ArrayBuffer>[];
+  rest: readonly Uint8Array<ArrayBuffer>[];
   private readonly generations: { view: DataView; at: number }[] = [];
   private generation = 1n;
 
-  /** @param request what the client wrote @param reads what it read, one record each (cut at the kernel's chunk size) */
-  constructor(request: Uint8Array, reads: readonly Uint8Array[]) {
+  /** @param request what the client wrote @param reads what it read, one record each (cut at the kernel's chunk size) @param options close: it ends (default) */
+  constructor(request: Uint8Array, reads: readonly Uint8Array[], options: { close?: boolean } = {}) {
     this.request = this.batches(stream('write', request));
     const records: Uint8Array[] = [];
     let offset = 0;
@@ -132,7 +132,22 @@ export class Connection {
       records.push(...stream('read', read, offset));
       offset += read.length;
     }
-    this.rest = this.batches([...records, tlsCloseRecord(CONNECTION, offset, request.length, TS_NS)]);
+    if (options.close !== false) records.push(tlsCloseRecord(CONNECTION, offset, request.length, TS_NS));
+    this.rest = this.batches(records);
+  }
+
+  /** A connection on which both sides speak in turn: [what is written, what is read] each time. */
+  static inTurns(turns: readonly (readonly [Uint8Array, Uint8Array])[]): Connection {
+    const records: Uint8Array[] = [];
+    let [written, read] = [0, 0];
+    for (const [asked, answered] of turns) {
+      records.push(...stream('write', asked, written), ...stream('read', answered, read));
+      written += asked.length;
+      read += answered.length;
+    }
+    const connection = new Connection(new Uint8Array(), []);
+    connection.rest = connection.batches([...records, tlsCloseRecord(CONNECTION, read, written, TS_NS)]);
+    return connection;
   }
 
   /** Makes it a connection that was never seen. */

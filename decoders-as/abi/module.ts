@@ -136,6 +136,16 @@ export function stat(name: string, value: u64): void {
   statsCount++;
 }
 
+/** Elements of a record whose places are known. */
+const ELEMENTS: u32 = 32;
+const elementTable: usize = memory.data(32 * 4);
+let elementCount: u32 = 0;
+
+/** Address of an element of the record at hand, the kind being element 0; 0: it has none, or index is over 31. */
+export function elementAt(index: u32): usize {
+  return index > 0 && index < min(elementCount, ELEMENTS) ? <usize>load<u32>(elementTable + ((<usize>index) << 2)) : 0;
+}
+
 function emptyLanes(): void {
   recordsOut.open(recordsOut.base, outCapacity);
   eventsOut.open(eventsOut.base, outCapacity);
@@ -156,7 +166,11 @@ function runRecords(): i32 {
     const elements = Reader.array();
     const kind = <u32>Reader.uint();
     const at = Reader.at;
-    for (let i: u32 = 1; i < elements && !Reader.failed; i++) Reader.skip();
+    for (let i: u32 = 1; i < elements && !Reader.failed; i++) {
+      if (i < ELEMENTS) store<u32>(elementTable + ((<usize>i) << 2), <u32>Reader.at);
+      Reader.skip();
+    }
+    elementCount = elements;
     if (Reader.failed || elements == 0) {
       resuming = false;
       setError('not a well-formed record at byte ', consumed);

@@ -157,6 +157,14 @@ export namespace Reader {
 
   /** Address of a text; its bytes are in `length`. Not checked for being UTF-8. */
   export function str(): usize {
+    if (!failed && at < end) {
+      const n = <u32>load<u8>(at) - 0xa0;
+      if (n < 32 && end - at > n) {
+        length = n;
+        at += n + 1;
+        return at - n;
+      }
+    }
     if (peek() == Type.STR) return body();
     length = 0;
     fail();
@@ -165,7 +173,8 @@ export namespace Reader {
 
   /** Address of a text, or 0 and length 0 for a nil. */
   export function strOrNil(): usize {
-    if (!nil()) return str();
+    if (failed || at >= end || load<u8>(at) != 0xc0) return str();
+    at++;
     length = 0;
     return 0;
   }
@@ -192,14 +201,9 @@ export namespace Reader {
   export function skip(): void {
     let left: u64 = 1;
     while (left > 0 && !failed) {
+      left = skipShort(left);
+      if (left == 0) return;
       left--;
-      if (at < end) {
-        const size = <usize>load<u8>(sizes + <usize>load<u8>(at));
-        if (size && size <= end - at) {
-          at += size;
-          continue;
-        }
-      }
       const type = peek();
       if (type == Type.NIL || type == Type.BOOL) at++;
       else if (type == Type.INT || type == Type.FLOAT) skipNumber();
@@ -209,6 +213,28 @@ export namespace Reader {
       else if (type == Type.EXT) skipExt();
       else fail();
     }
+  }
+
+  /** Passes over values as long as their first two bytes say all of their size; returns how many of `left` are left. */
+  function skipShort(left: u64): u64 {
+    const stop = end;
+    let p = at;
+    while (left > 0 && p < stop) {
+      const head = <u32>load<u8>(p);
+      const size = <usize>load<u8>(sizes + head);
+      if (size) {
+        if (size > stop - p) break;
+        p += size;
+      } else if (head >> 4 == 9) {
+        p++;
+        left += head & 15;
+      } else if ((head == 0xd9 || head == 0xc4) && stop - p >= 2 && stop - p - 2 >= <usize>load<u8>(p, 1)) {
+        p += 2 + <usize>load<u8>(p, 1);
+      } else break;
+      left--;
+    }
+    at = p;
+    return left;
   }
 
   /** Address of the next value, which is passed over; its encoded bytes are in `length`. */

@@ -95,7 +95,7 @@ export class HpackTable {
   }
 
   private slot(index: u32): usize {
-    return this.ring + (<usize>(index & this.mask) << 2);
+    return this.ring + ((<usize>(index & this.mask)) << 2);
   }
 
   private fit(room: u32): void {
@@ -115,8 +115,8 @@ export class HpackTable {
   private grow(): void {
     const before = this.ring ? this.mask + 1 : 0;
     const length = before ? before * 2 : 8;
-    const ring = heap.alloc(<usize>length << 2);
-    for (let i: u32 = 0; i < this.count; i++) store<u32>(ring + (<usize>i << 2), load<u32>(this.slot(this.next - this.count + i)));
+    const ring = heap.alloc((<usize>length) << 2);
+    for (let i: u32 = 0; i < this.count; i++) store<u32>(ring + ((<usize>i) << 2), load<u32>(this.slot(this.next - this.count + i)));
     if (this.ring) heap.free(this.ring);
     hpackBytes += (length - before) * 4;
     this.ring = ring;
@@ -295,7 +295,7 @@ function readString(): void {
 /** Puts the name of an entry, and its value, into Field. */
 function indexed(index: u32, value: bool): void {
   if (index <= STATIC_COUNT) {
-    const row = statics + (<usize>index << 4);
+    const row = statics + ((<usize>index) << 4);
     Field.name = load<u32>(row);
     Field.nameLength = load<u32>(row, 4);
     Field.nameKnown = true;

@@ -16,9 +16,7 @@ export function frame(type: number, flags: number, stream: number, payload: Uint
 
 /** Literal fields that no table remembers, without Huffman codes. */
 export function literals(fields: readonly (readonly [string, string])[]): Buffer {
-  return Buffer.concat(
-    fields.flatMap(([name, value]) => [Buffer.from([0, name.length]), Buffer.from(name), Buffer.from([value.length]), Buffer.from(value)]),
-  );
+  return Buffer.concat(fields.flatMap(([name, value]) => [Buffer.from([0, name.length]), Buffer.from(name), Buffer.from([value.length]), Buffer.from(value)]));
 }
 
 export const settings = (...pairs: [number, number][]): Buffer =>

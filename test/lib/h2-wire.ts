@@ -62,7 +62,7 @@ export async function h2Pieces(exchanges: readonly Exchange[], options: { togeth
   listener.on('stream', (stream, headers) => {
     const exchange = exchanges[Number(headers['x-index'])] as Exchange;
     const whole: Buffer[] = [];
-    stream.on('error', () => {});
+    stream.on('error', () => undefined);
     stream.on('data', (bytes: Buffer) => whole.push(bytes));
     stream.on('end', () => {
       if (exchange.hints) stream.additionalHeaders({ ':status': 103, link: '</style.css>' });
@@ -77,7 +77,7 @@ export async function h2Pieces(exchanges: readonly Exchange[], options: { togeth
     new Promise<void>((done) => {
       const stream = session.request({ ...exchange.headers, 'x-index': String(index) }, { endStream: exchange.body.length === 0 });
       stream.on('close', done);
-      stream.on('error', () => {});
+      stream.on('error', () => undefined);
       stream.on('response', () => exchange.reset && stream.close(http2.constants.NGHTTP2_CANCEL));
       stream.resume();
       if (exchange.body.length) stream.end(exchange.body);

@@ -8,6 +8,7 @@
 // POST /sink takes any body and tells its size and hash.
 import { createHash } from 'node:crypto';
 import { createServer as createPlainServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createPlainHttp2, createSecureServer as createSecureHttp2 } from 'node:http2';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -37,6 +38,8 @@ export interface MockOptions {
   readonly port?: number;
   /** Remember every exchange (default), or only the newest thousand. */
   readonly keepLog?: boolean;
+  /** Offer HTTP/2 as well, by ALPN or, without TLS, by prior knowledge only. */
+  readonly http2?: boolean;
   /** HTTP without TLS, as model servers of one's own machine speak it. */
   readonly plain?: boolean;
 }
@@ -258,6 +261,19 @@ function listen(server: Server, port: number): Promise<number> {
   });
 }
 
+function makeServer(
+  options: MockOptions,
+  { key, cert }: { key: Buffer; cert: Buffer },
+  listener: (request: IncomingMessage, response: ServerResponse) => void,
+): Server {
+  const timeouts = { keepAliveTimeout: 30_000 };
+  if (!options.http2) return options.plain ? createPlainServer(timeouts, listener) : createServer({ key, cert, ...timeouts }, listener);
+  // The compatibility interface of http2 has all that the mock uses of http.
+  const server = options.plain ? createPlainHttp2() : createSecureHttp2({ key, cert, allowHTTP1: true });
+  server.on('request', (request, response) => listener(request as unknown as IncomingMessage, response as unknown as ServerResponse));
+  return server as unknown as Server;
+}
+
 /** Starts the server on 127.0.0.1; resolves when it accepts connections. */
 export async function startMock(options: MockOptions = {}): Promise<Mock> {
   const certificate = makeCertificate();
@@ -271,8 +287,7 @@ export async function startMock(options: MockOptions = {}): Promise<Mock> {
     });
     if (options.keepLog === false && log.length > LOG_BOUND) log.splice(0, log.length - LOG_BOUND);
   };
-  const timeouts = { keepAliveTimeout: 30_000 };
-  const server = options.plain ? createPlainServer(timeouts, listener) : createServer({ key: certificate.key, cert: certificate.cert, ...timeouts }, listener);
+  const server = makeServer(options, certificate, listener);
   server.on('connection', (socket) => {
     open.add(socket);
     socket.once('close', () => open.delete(socket));

@@ -69,7 +69,12 @@ describe('frames', () => {
       [':path', '/p'],
       ['long', 'v'.repeat(100)],
     ]);
-    const padded = frame(Type.HEADERS, Flag.PADDED | Flag.PRIORITY, 1, Buffer.concat([Buffer.from([7, 0, 0, 0, 3, 16]), block.subarray(0, 20), Buffer.alloc(7)]));
+    const padded = frame(
+      Type.HEADERS,
+      Flag.PADDED | Flag.PRIORITY,
+      1,
+      Buffer.concat([Buffer.from([7, 0, 0, 0, 3, 16]), block.subarray(0, 20), Buffer.alloc(7)]),
+    );
     const wire = begin()
       .write(padded)
       .write(frame(Type.CONTINUATION, 0, 1, block.subarray(20, 50)))
@@ -168,14 +173,23 @@ describe('frames', () => {
   test('the longest frame is what the other side takes', () => {
     const long = Buffer.alloc(60_000, 'z');
     const wire = new Wire().write(Buffer.concat([PREFACE, settings([5, 65_536])])).read(settings());
-    wire.write(request(1)).read(response(1)).read(data(1, long, Flag.END_STREAM));
+    wire
+      .write(request(1))
+      .read(response(1))
+      .read(data(1, long, Flag.END_STREAM));
     assert.equal(told(wire)[1]?.[2].length, 60_000);
-    const refused = begin().write(request(1)).read(response(1)).read(data(1, long, Flag.END_STREAM));
+    const refused = begin()
+      .write(request(1))
+      .read(response(1))
+      .read(data(1, long, Flag.END_STREAM));
     assert.equal(decode(refused).stats.error_frame, 1);
   });
 
   test('a server is known by SETTINGS without a preface', () => {
-    const wire = new Wire().write(settings([3, 100])).read(Buffer.concat([PREFACE, settings(), request(1)])).write(response(1, Flag.END_STREAM));
+    const wire = new Wire()
+      .write(settings([3, 100]))
+      .read(Buffer.concat([PREFACE, settings(), request(1)]))
+      .write(response(1, Flag.END_STREAM));
     const { messages } = decode(wire);
     assert.deepEqual(
       messages.map((m) => [m.message, m.head?.role, m.end?.completeness]),
@@ -228,10 +242,20 @@ describe('joined in the middle', () => {
       .lose('read', 9000)
       .write(Buffer.concat([Buffer.from('tail of a payload'), headers, data(7, '{"a":1}', Flag.END_STREAM)]))
       .write(frame(Type.PING, 0, 0, Buffer.alloc(8)))
-      .read(Buffer.concat([frame(Type.HEADERS, Flag.END_HEADERS, 7, indexed(8, 62)), data(7, 'answer', Flag.END_STREAM), frame(Type.PING, 1, 0, Buffer.alloc(8))]));
+      .read(
+        Buffer.concat([frame(Type.HEADERS, Flag.END_HEADERS, 7, indexed(8, 62)), data(7, 'answer', Flag.END_STREAM), frame(Type.PING, 1, 0, Buffer.alloc(8))]),
+      );
     const { messages, stats } = decode(wire);
     assert.deepEqual(
-      messages.map((m) => [m.message, m.head?.method ?? m.head?.status, m.head?.target, m.head?.unknown, m.head?.headers, m.body.toString(), m.end?.completeness]),
+      messages.map((m) => [
+        m.message,
+        m.head?.method ?? m.head?.status,
+        m.head?.target,
+        m.head?.unknown,
+        m.head?.headers,
+        m.body.toString(),
+        m.end?.completeness,
+      ]),
       [
         [0, 'POST', null, 2, ['seen', 'yes'], '{"a":1}', FULL],
         [1, 200, null, 1, [], 'answer', FULL],
@@ -240,6 +264,15 @@ describe('joined in the middle', () => {
     assert.equal(stats.unrecognised_bytes, 'tail of a payload'.length);
     assert.equal(stats.gap_bytes, 0);
     told(wire);
+  });
+
+  test('a coding that no known field names is told by the first byte', () => {
+    const zipped = gzipSync('{"zipped":true}');
+    const wire = new Wire(undefined, true).lose('read', 100).lose('write', 100);
+    wire.read(
+      Buffer.concat([frame(Type.HEADERS, Flag.END_HEADERS, 5, indexed(8, 62)), data(5, zipped.subarray(0, 1)), data(5, zipped.subarray(1), Flag.END_STREAM)]),
+    );
+    assert.deepEqual(told(wire), [[1, 200, '{"zipped":true}', FULL, null]]);
   });
 
   test('DATA whose headers were never seen is a message that may lack its beginning', () => {
@@ -270,11 +303,22 @@ describe('joined in the middle', () => {
 describe('lost bytes', () => {
   test('inside DATA they cost only those', () => {
     const wire = begin().write(request(1)).read(response(1));
-    wire.read(data(1, 'abcdefghij').subarray(0, 12)).lose('read', 4).read(Buffer.concat([Buffer.from('hij'), data(1, 'klm', Flag.END_STREAM)]));
+    wire
+      .read(data(1, 'abcdefghij').subarray(0, 12))
+      .lose('read', 4)
+      .read(Buffer.concat([Buffer.from('hij'), data(1, 'klm', Flag.END_STREAM)]));
     const { messages } = decode(wire);
     assert.deepEqual(
       [messages[1]?.body.toString(), messages[1]?.pieces, messages[1]?.end?.completeness, messages[1]?.end?.missing],
-      ['abchijklm', [[0, 3], [7, 6]], GAP, 4],
+      [
+        'abchijklm',
+        [
+          [0, 3],
+          [7, 6],
+        ],
+        GAP,
+        4,
+      ],
     );
     told(wire);
   });
@@ -285,7 +329,9 @@ describe('lost bytes', () => {
       .read(frame(Type.HEADERS, Flag.END_HEADERS, 1, Buffer.concat([indexed(8), remembered(54, 'before')])))
       .read(data(1, 'abc'));
     wire.lose('read', data(1, 'lost')).read(Buffer.concat([data(1, 'def'), data(1, '', Flag.END_STREAM)]));
-    wire.write(request(3)).read(frame(Type.HEADERS, Flag.END_HEADERS | Flag.END_STREAM, 3, Buffer.concat([indexed(8, 62), remembered(54, 'after'), indexed(62)])));
+    wire
+      .write(request(3))
+      .read(frame(Type.HEADERS, Flag.END_HEADERS | Flag.END_STREAM, 3, Buffer.concat([indexed(8, 62), remembered(54, 'after'), indexed(62)])));
     const { messages } = decode(wire);
     assert.deepEqual(
       messages.map((m) => [m.message, m.body.toString(), m.end?.completeness, m.end?.missing]),
@@ -301,7 +347,9 @@ describe('lost bytes', () => {
   });
 
   test('of several open messages each may have lost some, and one that hears no more ends', () => {
-    const wire = begin().write(Buffer.concat([request(1), request(3)])).read(Buffer.concat([response(1), response(3), data(1, 'a'), data(3, 'b')]));
+    const wire = begin()
+      .write(Buffer.concat([request(1), request(3)]))
+      .read(Buffer.concat([response(1), response(3), data(1, 'a'), data(3, 'b')]));
     wire.lose('read', data(3, 'lost', Flag.END_STREAM)).read(Buffer.concat([data(1, 'c'), data(1, '', Flag.END_STREAM)]));
     const module = decoder('http');
     const lane0 = runRecords(module, wire.records).lane0;
@@ -350,7 +398,8 @@ describe('bounds', () => {
   test('a table of any size keeps 64 KiB', () => {
     const big = Buffer.concat([Buffer.from([0x3f, 0xe1, 0xff, 0xff, 0x03]), indexed(3, 5, 6)]);
     const wire = begin().write(frame(Type.HEADERS, Flag.END_HEADERS | Flag.END_STREAM, 1, big));
-    for (let i = 1; i < 900; i++) wire.write(frame(Type.HEADERS, Flag.END_HEADERS | Flag.END_STREAM, 2 * i + 1, Buffer.concat([indexed(3, 5, 6), remembered(58, 'u'.repeat(120))])));
+    for (let i = 1; i < 900; i++)
+      wire.write(frame(Type.HEADERS, Flag.END_HEADERS | Flag.END_STREAM, 2 * i + 1, Buffer.concat([indexed(3, 5, 6), remembered(58, 'u'.repeat(120))])));
     const module = decoder('http');
     runRecords(module, wire.records);
     assert.ok((module.stats().buffer_bytes as number) < 900 * 1000 + 80_000, String(module.stats().buffer_bytes));

@@ -37,6 +37,8 @@ export class Side {
   capped: bool = false;
   mode: u32 = Mode.UNDECIDED;
   version: u32 = 0;
+  /** Some header fields are not known. */
+  unknownFields: bool = false;
   completeness: u32 = 0;
   headTs: u64 = 0;
   endTs: u64 = 0;
@@ -54,6 +56,7 @@ export class Side {
   lentLength: u32 = 0;
 }
 
+/** Made by addExchange(): every field begins as 0, but provider. */
 @unmanaged
 export class Exchange extends Entry {
   conn: u64 = 0;
@@ -109,6 +112,7 @@ export class Exchange extends Entry {
 }
 
 let table: Table = changetype<Table>(0);
+/** What was found last, and is the newest; 0: nothing. */
 let found: usize = 0;
 
 export function initExchanges(limit: u32): void {
@@ -120,6 +124,10 @@ export function exchangeCount(): u32 {
 }
 
 export function findExchange(conn: u64, stream: u32): usize {
+  if (found) {
+    const x = changetype<Exchange>(found);
+    if (x.conn == conn && x.stream == stream) return found;
+  }
   found = table.find(hash64(conn, stream, 1));
   if (found) table.touch(found);
   return found;
@@ -136,20 +144,24 @@ export function exchangesFull(): bool {
 
 /** A new exchange; the table must have room. */
 export function addExchange(conn: u64, stream: u32): usize {
-  const x = new Exchange();
+  // One piece of memory: the exchange and its two sides.
+  const at = heap.alloc(offsetof<Exchange>() + 2 * offsetof<Side>());
+  memory.fill(at, 0, offsetof<Exchange>() + 2 * offsetof<Side>());
+  const x = changetype<Exchange>(at);
   x.key = hash64(conn, stream, 1);
   x.conn = conn;
   x.stream = stream;
-  x.request = new Side();
-  x.response = new Side();
-  table.insert(changetype<usize>(x));
-  return changetype<usize>(x);
+  x.provider = -1;
+  x.request = changetype<Side>(at + offsetof<Exchange>());
+  x.response = changetype<Side>(at + offsetof<Exchange>() + offsetof<Side>());
+  table.insert(at);
+  found = at;
+  return at;
 }
 
 function freeSide(side: Side): void {
   bufFree(side.origin);
   dropBody(side);
-  heap.free(changetype<usize>(side));
 }
 
 /** The bodies are no longer wanted; what was learnt from them stays. */
@@ -196,6 +208,7 @@ export function dropTemplate(x: Exchange): void {
 export function freeExchange(at: usize): void {
   const x = changetype<Exchange>(at);
   table.remove(at);
+  if (found == at) found = 0;
   freeSide(x.request);
   freeSide(x.response);
   bufFree(x.host);

@@ -1,4 +1,5 @@
 // Start lines and headers: what is worth waiting for, where it goes and who asks. A key that is found here leaves only inside the event's meta.
+import { elementAt } from '../../abi/module';
 import { Reader } from '../../abi/reader';
 import { Kind, RecHeader, Role } from '../../abi/records';
 import { bufAt, bufLength, bufSet } from './buf';
@@ -9,6 +10,8 @@ import { AuthScheme } from './meta';
 import { findProvider } from './provider';
 import { contains, indexOf, isText, startsWith } from './text';
 
+/** Place of the header fields in http.head. */
+const HEADERS_ELEMENT: u32 = 12;
 const HEADER_LIMIT: u32 = 8192;
 const ORIGIN_LIMIT: u32 = 4096;
 const NAME_LIMIT: u32 = 512;
@@ -34,6 +37,8 @@ export namespace Head {
   export let authorityLength: u32 = 0;
   /** Address and length of each of the names of TLS: server, offered, selected. */
   export const names: usize = memory.data(3 * 8);
+  /** Header fields that are not known (HTTP/2 joined in its middle). */
+  export let unknown: u32 = 0;
 }
 
 /** Reads the elements after the kind; false: they are not what the ABI says. */
@@ -52,14 +57,19 @@ export function readHead(at: usize, end: usize): bool {
   Head.targetLength = Reader.length;
   Head.status = Reader.nil() ? 0 : <u32>Reader.uint();
   Reader.strOrNil();
-  Head.headers = Reader.raw();
-  Head.headersLength = Reader.length;
+  const headers = Reader.at;
+  const behind = elementAt(HEADERS_ELEMENT + 1);
+  if (!behind) return false;
+  Head.headers = headers;
+  Head.headersLength = <u32>(behind - headers);
+  Reader.at = behind;
   Head.origin = Reader.bin();
   Head.originLength = Reader.length;
   Head.authority = Reader.strOrNil();
   Head.authorityLength = Reader.length;
   Reader.boolean();
   readNames(end);
+  Head.unknown = Reader.at < end ? <u32>Reader.uint() : 0;
   return !Reader.failed;
 }
 
@@ -114,20 +124,42 @@ function takeAuthorization(x: Exchange, at: usize, length: u32): void {
   if (scheme != AuthScheme.NONE && skip < length) takeAuth(x, scheme, 'authorization', at + skip, length - skip);
 }
 
+/** One field. Most are none of these: the length of the name tells at once. */
 function takeHeader(x: Exchange, name: usize, n: u32, value: usize, v: u32): void {
-  if (isText(name, n, 'content-type')) {
-    contentType = value;
-    contentTypeLength = v;
-  } else if (isText(name, n, 'host')) {
-    hostAt = value;
-    hostLength = v;
-  } else if (Head.response) {
-    if (isText(name, n, 'request-id') || isText(name, n, 'x-request-id')) x.headerRequestId = bufSet(x.headerRequestId, value, v, 256);
-  } else if (isText(name, n, 'authorization')) takeAuthorization(x, value, v);
-  else if (isText(name, n, 'x-api-key')) takeAuth(x, AuthScheme.X_API_KEY, 'x-api-key', value, v);
-  else if (isText(name, n, 'api-key')) takeAuth(x, AuthScheme.API_KEY, 'api-key', value, v);
-  else if (isText(name, n, 'x-goog-api-key')) takeAuth(x, AuthScheme.API_KEY, 'x-goog-api-key', value, v);
-  else if (isText(name, n, 'anthropic-version')) x.anthropicVersion = true;
+  switch (n) {
+    case 4:
+      if (isText(name, n, 'host')) takeHostField(value, v);
+      return;
+    case 7:
+      if (!Head.response && isText(name, n, 'api-key')) takeAuth(x, AuthScheme.API_KEY, 'api-key', value, v);
+      return;
+    case 9:
+      if (!Head.response && isText(name, n, 'x-api-key')) takeAuth(x, AuthScheme.X_API_KEY, 'x-api-key', value, v);
+      return;
+    case 10:
+      if (isText(name, n, ':authority')) takeHostField(value, v);
+      else if (Head.response && isText(name, n, 'request-id')) x.headerRequestId = bufSet(x.headerRequestId, value, v, 256);
+      return;
+    case 12:
+      if (isText(name, n, 'content-type')) {
+        contentType = value;
+        contentTypeLength = v;
+      } else if (Head.response && isText(name, n, 'x-request-id')) x.headerRequestId = bufSet(x.headerRequestId, value, v, 256);
+      return;
+    case 13:
+      if (!Head.response && isText(name, n, 'authorization')) takeAuthorization(x, value, v);
+      return;
+    case 14:
+      if (!Head.response && isText(name, n, 'x-goog-api-key')) takeAuth(x, AuthScheme.API_KEY, 'x-goog-api-key', value, v);
+      return;
+    case 17:
+      if (isText(name, n, 'anthropic-version')) x.anthropicVersion = true;
+  }
+}
+
+function takeHostField(value: usize, length: u32): void {
+  hostAt = value;
+  hostLength = length;
 }
 
 function readHeaders(x: Exchange): void {
@@ -143,11 +175,12 @@ function readHeaders(x: Exchange): void {
   }
 }
 
-/** The host in lower case: the authority, else the Host header. */
+/** The host in lower case: the authority, else the Host header, else the name that TLS asked for. */
 function takeHost(x: Exchange): void {
   if (bufLength(x.host)) return;
   if (Head.authorityLength) x.host = bufSet(x.host, Head.authority, Head.authorityLength, 512);
   else if (hostLength) x.host = bufSet(x.host, hostAt, hostLength, 512);
+  else if (bufLength(x.serverName)) x.host = bufSet(x.host, bufAt(x.serverName), bufLength(x.serverName), 512);
   const at = bufAt(x.host);
   for (let i: u32 = 0; i < bufLength(x.host); i++) {
     const c: u32 = load<u8>(at + i);
@@ -187,6 +220,7 @@ function begin(side: Side): void {
   side.seen = true;
   side.headTs = Head.ts;
   side.version = Head.version;
+  side.unknownFields = Head.unknown > 0;
   side.origin = bufSet(side.origin, Head.origin, Head.originLength, ORIGIN_LIMIT);
 }
 
@@ -195,12 +229,16 @@ export function takeRequestHead(x: Exchange): void {
   begin(x.request);
   x.plain = Head.originLength >= RecHeader.SIZE && RecHeader.kind(Head.origin) == Kind.SOCK_DATA;
   x.role = Head.role;
-  takeNames(x);
-  takeTarget(x);
-  readHeaders(x);
-  takeHost(x);
   x.state = Request.OTHER;
   x.request.mode = Mode.DROP;
+  takeNames(x);
+  readHeaders(x);
+  takeHost(x);
+  if (Head.methodLength && !isText(Head.method, Head.methodLength, 'post')) {
+    counters.otherRequests++;
+    return;
+  }
+  takeTarget(x);
   const type = contentTypeLength;
   // A type that says nothing of the content rules nothing out: `curl -d` calls every body a form. The first byte of the body decides.
   const isMedia =
@@ -208,7 +246,7 @@ export function takeRequestHead(x: Exchange): void {
     startsWith(contentType, type, 'image/') ||
     startsWith(contentType, type, 'audio/') ||
     startsWith(contentType, type, 'video/');
-  if (!isText(Head.method, Head.methodLength, 'post') || isMedia || isForeignPath(x)) {
+  if (isMedia || isForeignPath(x)) {
     counters.otherRequests++;
     return;
   }
@@ -218,14 +256,18 @@ export function takeRequestHead(x: Exchange): void {
 
 /** How the response's body is read: by its type, else by its first bytes. */
 export function takeResponseHead(x: Exchange): void {
+  if (x.state == Request.OTHER) {
+    x.response.seen = true;
+    x.response.mode = Mode.DROP;
+    return;
+  }
   begin(x.response);
   if (x.role == Role.UNKNOWN) x.role = Head.role;
   takeNames(x);
   x.status = Head.status;
   readHeaders(x);
   takeHost(x);
-  if (x.state == Request.OTHER) x.response.mode = Mode.DROP;
-  else if (contains(contentType, contentTypeLength, 'event-stream')) x.response.mode = Mode.SSE;
+  if (contains(contentType, contentTypeLength, 'event-stream')) x.response.mode = Mode.SSE;
   else if (contains(contentType, contentTypeLength, 'json')) x.response.mode = Mode.JSON;
   else if (x.state != Request.LOST || !contentTypeLength) x.response.mode = Mode.UNDECIDED;
   else x.response.mode = Mode.DROP;

@@ -16,13 +16,27 @@ function nameLength(at: usize, length: u32): u32 {
   return length;
 }
 
+/** The host that was looked for last, and what was found: exchanges come in runs. */
+const LAST_MOST: u32 = 128;
+const lastHost: usize = memory.data(128);
+let lastLength: u32 = 0;
+let lastProvider: i32 = -1;
+
 /** Finds the provider of an exchange by its host. */
 export function findProvider(x: Exchange): void {
   const at = bufAt(x.host);
   const length = bufLength(x.host);
-  x.provider = length ? providerOfHost(at, length) : -1;
+  if (length == lastLength && memory.compare(at, lastHost, length) == 0) {
+    x.provider = lastProvider;
+    return;
+  }
+  x.provider = providerOfHost(at, length);
   const bare = nameLength(at, length);
   if (x.provider < 0 && bare < length) x.provider = providerOfHost(at, bare);
+  if (length > LAST_MOST) return;
+  memory.copy(lastHost, at, length);
+  lastLength = length;
+  lastProvider = x.provider;
 }
 
 /** When the host tells nothing: finds it by the model. Routers put a vendor and a slash before the name; that is not the vendor's own host. */

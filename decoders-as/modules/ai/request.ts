@@ -9,9 +9,9 @@ import { emit } from './emit';
 import { bodyAt, bodyLength, dropBody, Exchange, Mode, Request } from './exchange';
 import { FormatId } from './format';
 import { formatOf, formatOfRequest } from './formats';
-import { hasLoss, openReasons, pairAuth, pairCommonMeta, pairExt, pairLimitations, pairMissing, reason, reasonsOf } from './meta';
+import { hasLoss, openReasons, pairAuth, pairCommonMeta, pairExt, pairLimitations, reason, reasonsOf } from './meta';
 import { find, isTrue } from './nodes';
-import { close, hexText, key, pairBool, pairLiteral } from './out';
+import { close, hexText, item, key, literal, openArray, pairBool, pairLiteral, pairUint } from './out';
 import { inferProvider, pairModel, pairProvider } from './provider';
 import { tellResults } from './tool-result';
 import { endsWith, hashEnd, hashStart, indexOf, key as keyFor } from './text';
@@ -69,17 +69,27 @@ function writeData(x: Exchange, _index: u32): void {
 function writeMeta(x: Exchange, _index: u32): void {
   const format = formatOf(x.format);
   const loss = hasLoss(x.request);
-  pairCommonMeta(x, format, loss || end != JsonEnd.WHOLE);
+  pairCommonMeta(x, format, loss || x.request.unknownFields || end != JsonEnd.WHOLE);
   openReasons();
   reason('payload_parsed');
   if (x.inferred) reason('provider_inferred_from_model');
   if (deep) reason('request_too_deep');
   reasonsOf(x.request, true, end);
   close();
-  if (loss) pairMissing('request_body_bytes', x.request.missing);
+  writeMissing(x, loss);
   pairLimitations(false);
   pairAuth(x);
   pairExt(x, format, false);
+}
+
+function writeMissing(x: Exchange, loss: bool): void {
+  if (!loss && !x.request.unknownFields) return;
+  key('missing');
+  openArray();
+  if (x.request.unknownFields && item()) literal('request_headers');
+  if (loss && item()) literal('request_body_bytes');
+  close();
+  if (loss && x.request.missing) pairUint('missing_bytes', x.request.missing);
 }
 
 /** Parses the body and tells the request if it is one. Status.FULL: to be called again, nothing has changed. */

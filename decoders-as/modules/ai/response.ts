@@ -84,7 +84,15 @@ function setFailure(a: Answer, type: string, message: string): void {
 }
 
 function isPartial(x: Exchange): bool {
-  return hasLoss(x.response) || x.answer.cut || x.badEvents > 0 || x.jsonEnd != JsonEnd.WHOLE || x.state == Request.LOST || !isComplete(x, x.answer);
+  return (
+    hasLoss(x.response) ||
+    x.response.unknownFields ||
+    x.answer.cut ||
+    x.badEvents > 0 ||
+    x.jsonEnd != JsonEnd.WHOLE ||
+    x.state == Request.LOST ||
+    !isComplete(x, x.answer)
+  );
 }
 
 function finishOf(x: Exchange, choice: Choice): string {
@@ -236,10 +244,12 @@ function writeMeta(x: Exchange, _index: u32): void {
 function writeMissing(x: Exchange): void {
   const loss = hasLoss(x.response);
   const lost = x.state == Request.LOST;
-  if (!loss && !lost) return;
+  const unknown = x.response.unknownFields;
+  if (!loss && !lost && !unknown) return;
   key('missing');
   openArray();
   if (lost && item()) literal('request');
+  if (unknown && item()) literal('response_headers');
   if (loss && item()) literal(x.response.seen ? 'response_body_bytes' : 'response');
   close();
   if (x.response.missing) pairUint('missing_bytes', x.response.missing);

@@ -62,7 +62,7 @@ function upgradeToFrames(conn: Conn, dir: Dir): void {
   Count.upgraded++;
   Count.informational++;
   takeOldest(conn);
-  enterFrames(conn);
+  enterFrames(conn, true);
   expectStart(changetype<Dir>(conn.write), conn.role == Role.CLIENT);
   expectStart(changetype<Dir>(conn.read), conn.role == Role.SERVER);
   releaseHead(dir);

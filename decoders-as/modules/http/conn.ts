@@ -18,6 +18,7 @@ import { dropMessage, makeMessage, Message } from './message';
 import { streamBytes } from './h2-streams';
 
 export const FIFO_MAX: u32 = 64;
+const FIFO_FEW: u32 = 4;
 export const AUTHORITY_MAX: usize = 256;
 /** heldBytes() of all connections together; past it the connection idle for longest is given up. */
 export const BUFFERS_MAX: usize = 64 << 20;
@@ -119,6 +120,8 @@ export class Conn extends Entry {
   framed: bool = false;
   /** The host was told that it carries no AI traffic. */
   noted: bool = false;
+  fifo: usize = 0;
+  fifoSlots: u32 = 0;
   fifoFirst: u32 = 0;
   fifoCount: u32 = 0;
   untracked: u32 = 0;
@@ -141,9 +144,21 @@ export class Conn extends Entry {
   }
 }
 
-/** Address of one slot of the queue of requests. */
+/** Address of one slot of the queue of requests, which has so many slots: most clients wait for each response, so it begins with few. */
 export function fifoSlot(conn: Conn, index: u32): usize {
-  return changetype<usize>(conn) + offsetof<Conn>() + ((<usize>(index % FIFO_MAX)) << 3);
+  return conn.fifo + ((<usize>(index % conn.fifoSlots)) << 3);
+}
+
+/** Makes room for one more request; the queue holds fewer than FIFO_MAX. */
+export function growFifo(conn: Conn): void {
+  if (conn.fifoCount < conn.fifoSlots) return;
+  const slots = conn.fifoSlots ? conn.fifoSlots * 4 : FIFO_FEW;
+  const fifo = heap.alloc((<usize>slots) << 3);
+  for (let i: u32 = 0; i < conn.fifoCount; i++) store<u64>(fifo + ((<usize>i) << 3), load<u64>(fifoSlot(conn, conn.fifoFirst + i)));
+  if (conn.fifo) heap.free(conn.fifo);
+  conn.fifo = fifo;
+  conn.fifoSlots = slots;
+  conn.fifoFirst = 0;
 }
 
 /** The connections of one process. */
@@ -185,8 +200,7 @@ export function overBudget(): bool {
 
 /** A connection of which nothing is known; the table must have room. */
 export function makeConn(key: u64, tgid: u32): Conn {
-  const conn = changetype<Conn>(heap.alloc(offsetof<Conn>() + FIFO_MAX * 8));
-  memory.fill(changetype<usize>(conn), 0, offsetof<Conn>());
+  const conn = new Conn();
   conn.key = key;
   conn.write = makeDir(Direction.WRITE);
   conn.read = makeDir(Direction.READ);
@@ -213,6 +227,7 @@ export function dropConn(conn: Conn): void {
   if (conn.first) heap.free(conn.first);
   if (conn.names) heap.free(conn.names);
   if (conn.overIds) heap.free(conn.overIds);
+  if (conn.fifo) heap.free(conn.fifo);
   heap.free(changetype<usize>(conn));
 }
 

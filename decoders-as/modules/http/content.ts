@@ -19,7 +19,7 @@ export function isResponse(conn: Conn, m: Message): bool {
 /** Chooses by its head what becomes of the body. */
 export function chooseDecoding(m: Message, head: Head): void {
   const coding = head.coding;
-  m.decode = Decode.PLAIN;
+  m.decode = head.unknown > 0 ? Decode.SNIFF : Decode.PLAIN;
   if (head.transfer == Transfer.OTHER || head.transfer == Transfer.OTHER_CHUNKED) {
     m.decode = Decode.DROP;
     m.dropFault = Fault.TRANSFER_CODING;
@@ -34,10 +34,17 @@ export function chooseDecoding(m: Message, head: Head): void {
   }
 }
 
+/** Nothing that is read here begins with the first byte of gzip but gzip. */
+function sniff(m: Message, first: u8): void {
+  m.decode = first == 0x1f ? Decode.INFLATE : Decode.PLAIN;
+  if (m.decode == Decode.INFLATE) m.inflate = changetype<usize>(new Inflate(Format.GZIP));
+}
+
 /** Takes n body bytes as far as the lane has room. Returns how many. */
 export function take(conn: Conn, m: Message, at: usize, n: usize): usize {
   if (m.firstBodyTs == 0) m.firstBodyTs = Now.ts;
   let took = n;
+  if (m.decode == Decode.SNIFF) sniff(m, load<u8>(at));
   if (m.decode == Decode.PLAIN) {
     took = writeBody(conn, m, isResponse(conn, m) ? 1 : 0, at, n);
     if (took < n) Now.blocked = true;

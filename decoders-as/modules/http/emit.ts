@@ -44,7 +44,7 @@ export function writeHead(conn: Conn, m: Message, head: Head): bool {
   }
   out.array(head.fieldCount * 2);
   out.raw(head.fields.ptr, head.fields.length);
-  out.bin(m.origin, TlsData.SIZE);
+  out.bin(head.origin, TlsData.SIZE);
   out.strOrNil(conn.authority, conn.authorityLength);
   out.boolean(head.cut);
   writeNames(out, conn);

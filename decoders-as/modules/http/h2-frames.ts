@@ -7,7 +7,7 @@
 //               \-- SEEK (joined in the middle, bytes lost, or no frame where one should be)
 //
 // BEGIN takes no input: it is where a frame gets its stream, which may have to wait for room in the lane. So do heads and ends, which settle() writes.
-import { Role, TlsData } from '../../abi/records';
+import { Role } from '../../abi/records';
 import { ByteBuf } from '../../lib/bytes';
 import { BLOCK_MAX, HpackTable } from '../../lib/hpack';
 import {
@@ -45,7 +45,7 @@ import {
   StreamMessage,
   sweepStreams,
 } from './h2-streams';
-import { skipPending } from './lines';
+import { noteStart, skipPending } from './lines';
 import { Decode, endInflate, Head, headOf, releaseHead } from './message';
 
 namespace Step {
@@ -97,11 +97,11 @@ export class Frames {
   }
 }
 
-/** The connection, whose role is known, speaks HTTP/2 from here on. */
-export function enterFrames(conn: Conn): void {
+/** The connection, whose role is known, speaks HTTP/2 from here on. whole: nothing of it came before. */
+export function enterFrames(conn: Conn, whole: bool): void {
   conn.h2 = true;
   Count.h2++;
-  if (conn.midway) conn.lossy = true;
+  if (!whole || conn.midway) conn.lossy = true;
   enterDir(conn, changetype<Dir>(conn.write));
   enterDir(conn, changetype<Dir>(conn.read));
 }
@@ -121,7 +121,7 @@ function enterDir(conn: Conn, dir: Dir): void {
   dir.frames = changetype<usize>(frames);
   dir.state = At.FRAMES;
   const requests = (conn.role == Role.CLIENT) == (dir.direction == 1);
-  frames.step = dir.expected > 0 || conn.midway ? Step.SEEK : requests ? Step.PREFACE : Step.HEAD;
+  frames.step = dir.expected > 0 || conn.lossy ? Step.SEEK : requests ? Step.PREFACE : Step.HEAD;
   if (!dir.seeker) return;
   const seeker = changetype<Seeker>(dir.seeker);
   dir.seeker = 0;
@@ -307,7 +307,7 @@ function head(conn: Conn, dir: Dir, frames: Frames, at: usize, end: usize): usiz
   frames.have = 0;
   frames.stream = 0;
   Count.h2Frames++;
-  const longest = conn.midway ? FRAME_MOST : frames.longest;
+  const longest = conn.lossy ? FRAME_MOST : frames.longest;
   const between = frames.blockId != 0 && (frames.type != Frame.CONTINUATION || frames.id != frames.blockId);
   const alone = frames.blockId == 0 && frames.type == Frame.CONTINUATION;
   if (frames.left > longest || between || alone || !frameFits(frames.type, frames.flags, frames.left, frames.id)) {
@@ -366,8 +366,7 @@ function openStream(conn: Conn, dir: Dir, frames: Frames): bool {
   m.lastTs = Now.ts;
   if (!m.headOut && !m.headDue) {
     m.begun = true;
-    m.ts = Now.ts;
-    memory.copy(m.origin, Now.record, TlsData.SIZE);
+    noteStart(m);
     if (frames.type == Frame.DATA) {
       if (!conn.lossy) return true;
       unseenHead(conn, m);

@@ -20,7 +20,7 @@ export class Seeker {
   at: usize = 0;
   /** Bytes taken in, ever. */
   total: u64 = 0;
-  /** The first byte held is the first of its stream. */
+  /** The first byte held is the first of its stream, and may be the first of a server. */
   fromStart: bool = false;
   /** `held` begins with a frame. */
   found: bool = false;
@@ -57,6 +57,7 @@ function scan(seeker: Seeker): void {
       // A server begins with SETTINGS (RFC 9113 section 3.4).
       seeker.found = seeker.fromStart && frameType(at) == Frame.SETTINGS && load<u8>(at, 4) == 0;
       if (seeker.found) return;
+      seeker.fromStart = false;
       const next = seeker.at + FRAME_HEAD + frameLength(at);
       if (next + FRAME_HEAD > held.length) return;
       seeker.found = looksLikeFrame(held.ptr + next, FRAME_DEFAULT);

@@ -50,7 +50,7 @@ export class Stream extends Entry {
 
 /** Bytes that all streams hold, without what is counted elsewhere. */
 export let streamBytes: usize = 0;
-const STREAM_SIZE: usize = offsetof<Stream>() + 2 * (offsetof<StreamMessage>() + 152);
+const STREAM_SIZE: usize = offsetof<Stream>() + 2 * offsetof<StreamMessage>();
 
 let table: Table = changetype<Table>(0);
 
@@ -82,7 +82,7 @@ function rememberOver(conn: Conn, id: u32): void {
     conn.overIds = heap.alloc(OVER_IDS << 2);
     memory.fill(conn.overIds, 0, OVER_IDS << 2);
   }
-  store<u32>(conn.overIds + (<usize>(conn.overNext++ % OVER_IDS) << 2), id);
+  store<u32>(conn.overIds + ((<usize>(conn.overNext++ % OVER_IDS)) << 2), id);
 }
 
 function makeStreamMessage(direction: u32): StreamMessage {
@@ -185,6 +185,8 @@ function finish(conn: Conn, m: StreamMessage): bool {
     m.over = true;
     return true;
   }
+  // A client that has all that Content-Length announced may leave before the frame that only says END_STREAM.
+  if (m.length >= 0 && m.dataBytes == <u64>m.length && m.fault == Fault.NONE) m.aborted = false;
   if (m.fault == Fault.NONE && !m.aborted && m.missing == 0 && !m.holed) {
     if (m.inflate && !changetype<Inflate>(m.inflate).complete) m.fault = Fault.SHORT_DEFLATE;
     else if (m.length >= 0 && m.dataBytes != <u64>m.length && m.dataBytes > 0) m.fault = Fault.LENGTH_DIFFERS;

@@ -73,7 +73,7 @@ function startMissing(conn: Conn, dir: Dir): void {
 /** The first line of the preface of HTTP/2 was read. */
 function prefaceFound(conn: Conn, dir: Dir): void {
   settleRole(conn, dir.direction == Direction.WRITE ? Role.CLIENT : Role.SERVER);
-  enterFrames(conn);
+  enterFrames(conn, true);
   expectPrefaceRest(dir, PREFACE_LINE);
 }
 

@@ -59,7 +59,7 @@ export function enterResync(dir: Dir): void {
 /** A message begins in the current record. */
 export function noteStart(message: Message): void {
   message.ts = Now.ts;
-  memory.copy(message.origin, Now.record, TlsData.SIZE);
+  memory.copy(headOf(message).origin, Now.record, TlsData.SIZE);
 }
 
 /** The message of a stream is over with what was read; http.end follows. */

@@ -2,7 +2,6 @@
 //
 //   Message -- head: Head (only while a head is incomplete or not out)
 //           \- inflate    (only during a compressed body)
-//           \- origin: the fixed part of the record it begins in
 import { TlsData } from '../../abi/records';
 import { ByteBuf } from '../../lib/bytes';
 import { Inflate } from '../../lib/inflate';
@@ -15,6 +14,8 @@ export namespace Decode {
   export const PLAIN: u32 = 0;
   export const INFLATE: u32 = 1;
   export const DROP: u32 = 2;
+  /** Which coding it has is in a field that is not known: the first byte tells. */
+  export const SNIFF: u32 = 3;
 }
 
 /** A head in the making. */
@@ -49,14 +50,17 @@ export class Head {
   upgrade: u32 = 0;
   /** Fields whose name or value is not known. */
   unknown: u32 = 0;
+
+  /** Address of the fixed part of the record that the message begins in. */
+  get origin(): usize {
+    return changetype<usize>(this) + offsetof<Head>();
+  }
 }
 
-/** Made with makeMessage() only: behind its fields, and those of a class that extends it, lies the origin. */
 @unmanaged
 export class Message {
   direction: u32 = 0;
   stream: u64 = 0;
-  origin: usize = 0;
   head: usize = 0;
   /** Ts of the record it begins in. */
   ts: u64 = 0;
@@ -89,11 +93,9 @@ let spareCount: usize = 0;
 
 /** A message, or a class of `size` bytes that extends it, with all fields 0. */
 export function makeMessage(size: usize, direction: u32): usize {
-  const at = heap.alloc(size + TlsData.SIZE);
-  memory.fill(at, 0, size + TlsData.SIZE);
-  const message = changetype<Message>(at);
-  message.origin = at + size;
-  message.direction = direction;
+  const at = heap.alloc(size);
+  memory.fill(at, 0, size);
+  changetype<Message>(at).direction = direction;
   return at;
 }
 
@@ -123,10 +125,19 @@ export function resetMessage(message: Message): void {
 export function headOf(message: Message): Head {
   if (message.head == 0) {
     if (spareCount > 0) message.head = load<usize>(spareHeads + --spareCount * sizeof<usize>());
-    else message.head = changetype<usize>(new Head());
+    else message.head = makeHead();
     resetHead(changetype<Head>(message.head));
   }
   return changetype<Head>(message.head);
+}
+
+function makeHead(): usize {
+  const made = new Head();
+  // A copy with room for the origin behind it: a class has no field of that kind.
+  const at = heap.alloc(offsetof<Head>() + TlsData.SIZE);
+  memory.copy(at, changetype<usize>(made), offsetof<Head>());
+  heap.free(changetype<usize>(made));
+  return at;
 }
 
 function resetHead(head: Head): void {

@@ -10,7 +10,7 @@
 // Requests past the 64th are reported as never answered at once; the responses to them are still counted off, so that pairing stays in step.
 import { Completeness, Role } from '../../abi/records';
 import { isText } from '../../lib/bytes';
-import { Conn, Dir, fifoSlot, FIFO_MAX } from './conn';
+import { Conn, Dir, fifoSlot, FIFO_MAX, growFifo } from './conn';
 import { Fault } from './counters';
 import { writeNoResponse } from './emit';
 import { Head } from './message';
@@ -30,6 +30,7 @@ export function pushRequest(conn: Conn, dir: Dir, head: Head): bool {
     if (isText(head.start.ptr, head.methodLength, 'HEAD')) entry |= HEAD_METHOD;
     else if (isText(head.start.ptr, head.methodLength, 'CONNECT')) entry |= CONNECT_METHOD;
     if (conn.fifoCount > 0 && conn.lastRequestEnd == dir.ts) conn.pipelines = true;
+    growFifo(conn);
     store<u64>(fifoSlot(conn, conn.fifoFirst + conn.fifoCount), entry);
     conn.fifoCount++;
   }
@@ -71,7 +72,7 @@ export function takeOldest(conn: Conn): void {
 
 function popOldest(conn: Conn): u64 {
   const entry = load<u64>(fifoSlot(conn, conn.fifoFirst));
-  conn.fifoFirst = (conn.fifoFirst + 1) % FIFO_MAX;
+  conn.fifoFirst = (conn.fifoFirst + 1) % conn.fifoSlots;
   conn.fifoCount--;
   return entry;
 }

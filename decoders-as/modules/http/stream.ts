@@ -12,7 +12,7 @@
 //
 // HEAD_READY and END_READY wait for room in the lane and take no input. The offset of the next byte (dir.expected) is the only position kept, so
 // a record that is given again after FULL goes on where it stopped.
-import { Direction, Role } from '../../abi/records';
+import { Direction, Role, TlsData } from '../../abi/records';
 import { findByte } from '../../lib/bytes';
 import { announce, finish } from './announce';
 import { chunkEnd, chunkSize, counted, countedOver, trailers, uncounted } from './body';
@@ -70,7 +70,7 @@ function resyncUnknown(conn: Conn, dir: Dir, at: usize, end: usize): usize {
   const stop = feed < end ? feed + 1 : end;
   if (dir.seeker == 0) {
     dir.seeker = changetype<usize>(new Seeker());
-    changetype<Seeker>(dir.seeker).fromStart = dir.expected + (at - Now.from) == 0;
+    changetype<Seeker>(dir.seeker).fromStart = dir.expected + (at - Now.from) == 0 && (!conn.opened || TlsData.since_ns(Now.record) != 0);
   }
   const seeker = changetype<Seeker>(dir.seeker);
   const sought = seek(seeker, at, stop);
@@ -82,9 +82,10 @@ function resyncUnknown(conn: Conn, dir: Dir, at: usize, end: usize): usize {
   }
   skipBytes(dir, sought - at);
   // Who begins with SETTINGS and no preface is the server; else it shows with the first head.
-  if (!seeker.fromStart) settleRole(conn, Role.UNKNOWN);
+  const whole = seeker.fromStart;
+  if (!whole) settleRole(conn, Role.UNKNOWN);
   else settleRole(conn, dir.direction == Direction.WRITE ? Role.SERVER : Role.CLIENT);
-  enterFrames(conn);
+  enterFrames(conn, whole);
   return sought;
 }
 
