@@ -140,13 +140,13 @@ const statusLine = fc
 /** Where the module is stricter than llhttp, each with its rule: such a message is told, but not called whole. */
 const STRICTER = [
   // RFC 9112 section 6.1: a Transfer-Encoding in HTTP/1.0 is faulty framing.
-  /HTTP\/1\.0[^]*\nTransfer-Encoding:/,
+  /HTTP\/1\.0[\s\S]*\nTransfer-Encoding:/,
   // Section 2.3: the version of this protocol is 1.0 or 1.1 here; what llhttp knows besides (0.9, 2.0) is none of it.
   /HTTP\/(2\.0|1\.[2-9])/,
   // Section 7: a transfer coding beside chunked is not undone, so the body is capped; llhttp gives the coded bytes.
   /\nTransfer-Encoding: gzip/,
   // Section 6.1: chunked is applied once.
-  /\nTransfer-Encoding: chunked[^]*\nTransfer-Encoding: chunked/,
+  /\nTransfer-Encoding: chunked[\s\S]*\nTransfer-Encoding: chunked/,
 ];
 
 /** Compares what both read of one stream. */
