@@ -31,7 +31,7 @@ type FlushHook = () => bool;
 type StatsHook = () => void;
 type ReturnHook = () => void;
 
-const ABI_VERSION: i32 = 0x00010000;
+const ABI_VERSION: i32 = 0x00010001;
 const BUFFER_MAX: i32 = 1 << 29;
 const TEXT_MAX: u32 = 500;
 

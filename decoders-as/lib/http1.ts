@@ -259,20 +259,39 @@ export function isBlank(byte: u8): bool {
   return byte == 32 || byte == 9;
 }
 
-/** Content codings. */
+/** Content codings. Several on top of one another are four bits each, the one applied last, which is undone first, lowest. */
 export namespace Coding {
   export const IDENTITY: u32 = 0;
   export const GZIP: u32 = 1;
   export const DEFLATE: u32 = 2;
   export const BR: u32 = 3;
   export const ZSTD: u32 = 4;
-  export const OTHER: u32 = 5;
+  /** One that is not known, or more than four. */
+  export const OTHER: u32 = 15;
 }
 
-/** Adds one Content-Encoding value to what earlier ones came to; two codings on top of each other are OTHER. */
+const MOST_CODINGS: u32 = 0xfff;
+
+/** Adds the codings of one Content-Encoding value, a list in the order they were applied, to what earlier ones came to. */
 export function contentCoding(at: usize, length: usize, before: u32): u32 {
-  if (length == 0 || isTextAnyCase(at, length, 'identity')) return before;
-  if (before != Coding.IDENTITY) return Coding.OTHER;
+  const end = at + length;
+  let result = before;
+  while (at < end) {
+    let stop = at;
+    while (stop < end && load<u8>(stop) != 44) stop++;
+    const next = stop + 1;
+    while (at < stop && isBlank(load<u8>(at))) at++;
+    while (stop > at && isBlank(load<u8>(stop - 1))) stop--;
+    const coding = stop > at ? oneCoding(at, stop - at) : Coding.IDENTITY;
+    if (coding == Coding.OTHER || result == Coding.OTHER || (coding && result > MOST_CODINGS)) return Coding.OTHER;
+    if (coding) result = (result << 4) | coding;
+    at = next;
+  }
+  return result;
+}
+
+function oneCoding(at: usize, length: usize): u32 {
+  if (isTextAnyCase(at, length, 'identity')) return Coding.IDENTITY;
   if (isTextAnyCase(at, length, 'gzip') || isTextAnyCase(at, length, 'x-gzip')) return Coding.GZIP;
   if (isTextAnyCase(at, length, 'deflate')) return Coding.DEFLATE;
   if (isTextAnyCase(at, length, 'br')) return Coding.BR;

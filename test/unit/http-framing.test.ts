@@ -1,7 +1,7 @@
 // The framing rules of HTTP/1 one by one, as records in and messages out; it never looks inside the module.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
+import { brotliCompressSync, constants, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { Completeness, Role, TlsDataOffset } from '../../host/src/gen/records.js';
 import { decoder, flushRecords, type Message, messagesOf, runRecords, Wire } from '../lib/records.js';
 
@@ -49,6 +49,7 @@ describe('an exchange', () => {
       headers: ['Host', 'x', 'X-Empty', '', 'Content-Length', '5'],
       authority: 'api.example.com',
       cut: false,
+      unknown: 0,
     });
     assert.equal(request.body.toString(), 'hello');
     assert.deepEqual(request.end, { dir: 1, ts: 2, completeness: 0, missing: 0, wire: 75, bodyBytes: 5, error: null, firstBodyTs: 1 });
@@ -289,16 +290,48 @@ describe('content codings', () => {
     });
   }
 
-  test('br and zstd are said not to be decoded, and nothing of them is passed on', () => {
-    for (const coding of ['br', 'zstd']) {
-      const { messages } = decode(
-        new Wire()
-          .write(GET)
-          .read(response(`Content-Encoding: ${coding}\r\nContent-Length: 3\r\n`, 'xyz'))
-          .close(),
-      );
-      assert.deepEqual(brief(messages, 1), [[0, '', Completeness.capped, `content-encoding ${coding} not decoded`]]);
+  const read = (coding: string, bytes: Uint8Array, length = bytes.length): Message[] =>
+    decode(
+      new Wire()
+        .write(GET)
+        .read(response(`Content-Encoding: ${coding}\r\nContent-Length: ${length}\r\n`, bytes))
+        .close(),
+    ).messages;
+
+  for (const [name, coding, bytes] of [
+    ['br', 'br', brotliCompressSync(text)],
+    ['zstd', 'zstd', zstdCompressSync(text)],
+    ['gzip in br', 'gzip, br', brotliCompressSync(gzipSync(text))],
+    ['three on top of one another', 'deflate,zstd , GZIP', gzipSync(zstdCompressSync(deflateSync(text)))],
+    ['identity among others', 'identity, br', brotliCompressSync(text)],
+  ] as const) {
+    test(`${name} is decoded when the message is over`, () => {
+      const answered = read(coding, bytes)[1] as Message;
+      assert.ok(answered.body.equals(text));
+      assert.deepEqual([answered.end?.completeness, answered.end?.bodyBytes, answered.end?.error], [0, text.length, null]);
+    });
+  }
+
+  test('of br and zstd that end early, and of a connection that breaks off, what there is is passed on', () => {
+    for (const [coding, whole] of [
+      ['br', brotliCompressSync(text)],
+      ['zstd', zstdCompressSync(text)],
+    ] as const) {
+      const half = whole.subarray(0, whole.length - 5);
+      const short = read(coding, half)[1];
+      assert.deepEqual([short?.end?.completeness, short?.end?.error], [Completeness.error, 'compressed data ends early']);
+      const cut = read(coding, half, whole.length)[1];
+      assert.deepEqual([cut?.end?.completeness, cut?.end?.error], [Completeness.aborted, null]);
+      for (const message of [short, cut]) assert.ok(message && text.subarray(0, message.body.length).equals(message.body));
     }
+  });
+
+  test('what is no zstd, a coding nobody knows, and what grows past 16 MiB are said', () => {
+    assert.deepEqual(brief(read('zstd', Buffer.from('xyz')), 1), [[0, '', Completeness.error, 'bad compressed data']]);
+    assert.deepEqual(brief(read('br, exotic', Buffer.from('xyz')), 1), [[0, '', Completeness.capped, 'content-encoding not decoded']]);
+    assert.deepEqual(brief(read('gzip,gzip,gzip,gzip,gzip', Buffer.from('xyz')), 1), [[0, '', Completeness.capped, 'content-encoding not decoded']]);
+    const bomb = brotliCompressSync(Buffer.alloc(64 << 20), { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } });
+    assert.deepEqual(brief(read('br', bomb), 1), [[0, '', Completeness.capped, 'body over its limit']]);
   });
 
   test('damage and an early end are errors of the message, not of the framing', () => {

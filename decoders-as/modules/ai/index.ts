@@ -126,7 +126,7 @@ function onBody(at: usize, end: usize): i32 {
   const found = findExchange(conn, stream);
   if (!found) return Status.DONE;
   const x = changetype<Exchange>(found);
-  x.lastTs = ts;
+  if (ts) x.lastTs = ts;
   setNow(ts);
   takeBody(x, response, offset, bytes, length);
   return Status.DONE;

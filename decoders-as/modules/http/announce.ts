@@ -3,7 +3,7 @@ import { Role } from '../../abi/records';
 import { Transfer, Upgrade } from '../../lib/http1';
 import { Inflate } from '../../lib/inflate';
 import { At, Conn, Dir, Now } from './conn';
-import { chooseDecoding, isResponse } from './content';
+import { chooseDecoding, decodeKept, isResponse } from './content';
 import { Count, countFault, Fault } from './counters';
 import { writeEnd, writeHead } from './emit';
 import { enterFrames, expectStart } from './h2-frames';
@@ -116,6 +116,7 @@ function chooseBody(dir: Dir, head: Head): void {
 
 /** END_READY: writes http.end and goes on to what follows. */
 export function finish(conn: Conn, dir: Dir): void {
+  if (!decodeKept(conn, dir)) return;
   const response = isResponse(conn, dir);
   const whole = dir.fault == Fault.NONE && !dir.aborted && dir.missing == 0;
   if (whole && dir.inflate && !changetype<Inflate>(dir.inflate).complete) dir.fault = Fault.SHORT_DEFLATE;

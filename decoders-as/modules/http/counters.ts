@@ -32,18 +32,16 @@ export namespace Fault {
   export const BAD_BLOCK: u32 = 20;
   export const LENGTH_DIFFERS: u32 = 21;
   /** From here on a limit of the decoder, not a fault of the bytes. */
-  export const BR: u32 = 22;
-  export const ZSTD: u32 = 23;
-  export const OTHER_CODING: u32 = 24;
-  export const TRANSFER_CODING: u32 = 25;
-  export const BODY_LIMIT: u32 = 26;
-  export const NO_RESPONSE: u32 = 27;
-  export const MANY_REQUESTS: u32 = 28;
-  export const RESET: u32 = 29;
-  export const GOAWAY: u32 = 30;
-  export const MANY_STREAMS: u32 = 31;
-  export const NO_END: u32 = 32;
-  export const COUNT: u32 = 33;
+  export const OTHER_CODING: u32 = 22;
+  export const TRANSFER_CODING: u32 = 23;
+  export const BODY_LIMIT: u32 = 24;
+  export const NO_RESPONSE: u32 = 25;
+  export const MANY_REQUESTS: u32 = 26;
+  export const RESET: u32 = 27;
+  export const GOAWAY: u32 = 28;
+  export const MANY_STREAMS: u32 = 29;
+  export const NO_END: u32 = 30;
+  export const COUNT: u32 = 31;
 }
 
 /** http.end.error */
@@ -91,16 +89,12 @@ export function faultText(fault: u32): string {
       return 'bad header block';
     case Fault.LENGTH_DIFFERS:
       return 'body of another length than content-length';
-    case Fault.BR:
-      return 'content-encoding br not decoded';
-    case Fault.ZSTD:
-      return 'content-encoding zstd not decoded';
     case Fault.OTHER_CODING:
       return 'content-encoding not decoded';
     case Fault.TRANSFER_CODING:
       return 'transfer coding not decoded';
     case Fault.BODY_LIMIT:
-      return 'decoded body over 64 MiB';
+      return 'body over its limit';
     case Fault.NO_RESPONSE:
       return 'response never seen';
     case Fault.RESET:
@@ -159,10 +153,6 @@ function faultName(fault: u32): string {
       return 'error_header_block';
     case Fault.LENGTH_DIFFERS:
       return 'error_body_length';
-    case Fault.BR:
-      return 'capped_br';
-    case Fault.ZSTD:
-      return 'capped_zstd';
     case Fault.OTHER_CODING:
       return 'capped_content_encoding';
     case Fault.TRANSFER_CODING:

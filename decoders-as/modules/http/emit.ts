@@ -3,7 +3,7 @@ import { calls, recordsOut } from '../../abi/module';
 import { Completeness, Direction, Kind, Role, TlsData } from '../../abi/records';
 import { Conn } from './conn';
 import { Count, countFault, Fault, faultText } from './counters';
-import { Head, Message } from './message';
+import { Decode, Head, Message } from './message';
 import { writeNames } from './names';
 
 /** Most bytes of an http.body before its payload, with some to spare. */
@@ -68,7 +68,8 @@ export function writeBody(conn: Conn, m: Message, which: u32, from: usize, n: us
     out.uint(m.stream);
     out.uint(which);
     out.uint(m.direction);
-    out.uint(m.lastTs);
+    // When bytes came that are decoded at the end of their message is not known of each.
+    out.uint(m.decode == Decode.LEND ? 0 : m.lastTs);
     out.uint(m.bodyOffset);
     lastBin = out.openBin();
     lastMessage = changetype<usize>(m);
@@ -88,7 +89,7 @@ export function breakBody(m: Message): void {
 }
 
 function completenessOf(m: Message): u32 {
-  if (m.fault != Fault.NONE && m.fault < Fault.BR) return Completeness.ERROR;
+  if (m.fault != Fault.NONE && m.fault < Fault.OTHER_CODING) return Completeness.ERROR;
   if (m.aborted) return Completeness.ABORTED;
   if (m.missing > 0 || m.holed) return Completeness.GAP;
   return m.fault != Fault.NONE ? Completeness.CAPPED : Completeness.FULL;

@@ -25,7 +25,7 @@ import {
   SETTING_MAX_FRAME,
 } from '../../lib/http2';
 import { At, Conn, Dir, Now } from './conn';
-import { chooseDecoding, isResponse, take } from './content';
+import { breakCoding, chooseDecoding, isResponse, take } from './content';
 import { Count, countFault, Fault } from './counters';
 import { breakBody } from './emit';
 import { Block, readBlock } from './h2-headers';
@@ -46,7 +46,7 @@ import {
   sweepStreams,
 } from './h2-streams';
 import { noteStart, skipPending } from './lines';
-import { Decode, endInflate, Head, headOf, releaseHead } from './message';
+import { Head, headOf, releaseHead } from './message';
 
 namespace Step {
   export const PREFACE: u32 = 0;
@@ -636,13 +636,7 @@ function hole(m: StreamMessage, n: u64): void {
   m.holed = true;
   m.bodyOffset += n;
   breakBody(m);
-  dropInflate(m);
-}
-
-function dropInflate(m: StreamMessage): void {
-  if (m.decode != Decode.INFLATE) return;
-  endInflate(m);
-  m.decode = Decode.DROP;
+  breakCoding(m);
 }
 
 function miss(m: StreamMessage, n: u64, shed: bool): void {
@@ -650,7 +644,7 @@ function miss(m: StreamMessage, n: u64, shed: bool): void {
   m.bodyOffset += n;
   if (shed) m.shed += n;
   breakBody(m);
-  dropInflate(m);
+  breakCoding(m);
 }
 
 /** n bytes of a direction did not come. A gap within the payload of a frame costs only that; any other loses the frames, and the header table with them. */

@@ -6,7 +6,7 @@ import { hash64 } from '../../lib/bytes';
 import { Inflate } from '../../lib/inflate';
 import { Entry, Table } from '../../lib/table';
 import { Conn, Dir, Now } from './conn';
-import { drain, isResponse } from './content';
+import { decodeKept, drain, isResponse } from './content';
 import { Count, Fault } from './counters';
 import { writeEnd, writeHead, writeNoResponse } from './emit';
 import { forgetStream } from './h2-frames';
@@ -185,6 +185,7 @@ function finish(conn: Conn, m: StreamMessage): bool {
     m.over = true;
     return true;
   }
+  if (!decodeKept(conn, m)) return false;
   // A client that has all that Content-Length announced may leave before the frame that only says END_STREAM.
   if (m.length >= 0 && m.dataBytes == <u64>m.length && m.fault == Fault.NONE) m.aborted = false;
   if (m.fault == Fault.NONE && !m.aborted && m.missing == 0 && !m.holed) {

@@ -28,6 +28,7 @@ export {
   oisp_stats,
   oisp_tick,
 } from '../../abi/module';
+export { oisp_lend, oisp_lent, oisp_need } from '../../abi/lend';
 
 /** The record at hand, once place() has counted it: after FULL it is placed again. */
 let placed: usize = 0;

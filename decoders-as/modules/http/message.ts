@@ -2,6 +2,7 @@
 //
 //   Message -- head: Head (only while a head is incomplete or not out)
 //           \- inflate    (only during a compressed body)
+import { lendEnd } from '../../abi/lend';
 import { TlsData } from '../../abi/records';
 import { ByteBuf } from '../../lib/bytes';
 import { Inflate } from '../../lib/inflate';
@@ -16,6 +17,8 @@ export namespace Decode {
   export const DROP: u32 = 2;
   /** Which coding it has is in a field that is not known: the first byte tells. */
   export const SNIFF: u32 = 3;
+  /** Kept until the message is over, and then decoded by the host. */
+  export const LEND: u32 = 4;
 }
 
 /** A head in the making. */
@@ -79,6 +82,13 @@ export class Message {
   dropFault: u32 = 0;
   decode: u32 = 0;
   inflate: usize = 0;
+  /** Codings that the host is to undo, and the coded bytes (a ByteBuf); 0: none yet. */
+  codings: u32 = 0;
+  coded: usize = 0;
+  /** No more bytes are kept: some are missing, or there were too many. */
+  codedOver: bool = false;
+  /** Decoded bytes that are out. */
+  codedOut: usize = 0;
   /** Inflated bytes wait for room in the lane. */
   draining: bool = false;
   /** http.head is out, http.end is not. */
@@ -100,6 +110,7 @@ export function makeMessage(size: usize, direction: u32): usize {
 }
 
 export function dropMessage(message: Message): void {
+  endCoded(message);
   releaseHead(message);
   endInflate(message);
   heap.free(changetype<usize>(message));
@@ -119,6 +130,7 @@ export function resetMessage(message: Message): void {
   message.fault = 0;
   message.dropFault = 0;
   message.decode = Decode.PLAIN;
+  endCoded(message);
 }
 
 /** The head in the making of a message; made when there is none. */
@@ -180,6 +192,15 @@ function trim(buf: ByteBuf, keep: usize): void {
 function freeBuf(buf: ByteBuf): void {
   buf.free();
   heap.free(changetype<usize>(buf));
+}
+
+/** Lets go of the coded bytes of a body. */
+export function endCoded(message: Message): void {
+  lendEnd(changetype<usize>(message));
+  if (message.coded) freeBuf(changetype<ByteBuf>(message.coded));
+  message.coded = 0;
+  message.codedOver = false;
+  message.codedOut = 0;
 }
 
 export function endInflate(message: Message): void {

@@ -17,14 +17,13 @@ import { findByte } from '../../lib/bytes';
 import { announce, finish } from './announce';
 import { chunkEnd, chunkSize, counted, countedOver, trailers, uncounted } from './body';
 import { At, Conn, Dir, Now } from './conn';
-import { drain } from './content';
+import { breakCoding, drain } from './content';
 import { enterFrames, feedFrames, passOverFrames, settleRole } from './h2-frames';
 import { dropSeeker, seek, Seeker, seekOver } from './h2-seek';
 import { Count } from './counters';
 import { breakBody } from './emit';
 import { headerLines, resync, startLine } from './head';
 import { endMessage, enterResync, loseHead, skipBytes } from './lines';
-import { Decode, endInflate } from './message';
 
 /** Decodes [at, end) as far as the lane has room (Now.blocked). Returns where it stopped. */
 export function feed(conn: Conn, dir: Dir, at: usize, end: usize): usize {
@@ -142,10 +141,7 @@ function passOver(conn: Conn, dir: Dir, n: u64, shed: bool = false): void {
     return;
   }
   breakBody(dir);
-  if (dir.decode == Decode.INFLATE) {
-    endInflate(dir);
-    dir.decode = Decode.DROP;
-  }
+  breakCoding(dir);
   switch (dir.state) {
     case At.LENGTH:
     case At.CHUNK_DATA:

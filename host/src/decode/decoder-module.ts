@@ -1,6 +1,7 @@
 // One instance of one decoder module behind ABI 1: it checks the module, moves bytes in and out, and never looks into them.
 import { createHash } from 'node:crypto';
 import { unpack } from 'msgpackr';
+import { undoCodings } from './content-coding.js';
 
 export const ABI_MAJOR = 1;
 const PAGE = 65536;
@@ -21,7 +22,11 @@ const REQUIRED_EXPORTS = [
   'oisp_last_error',
 ] as const;
 
-type DecoderExports = Record<(typeof REQUIRED_EXPORTS)[number], (...args: number[]) => number>;
+/** Since ABI 1.1, all or none. */
+const LEND_EXPORTS = ['oisp_need', 'oisp_lend', 'oisp_lent'] as const;
+
+type DecoderExports = Record<(typeof REQUIRED_EXPORTS)[number], (...args: number[]) => number> &
+  Partial<Record<(typeof LEND_EXPORTS)[number], (...args: number[]) => number>>;
 
 /** Takes the bytes of one out lane; the view is valid until it returns. */
 export type LaneSink = (lane: 0 | 1, bytes: Uint8Array) => void;
@@ -80,6 +85,9 @@ export function compileDecoder(bytes: Uint8Array<ArrayBuffer>): CompiledDecoder 
   for (const name of REQUIRED_EXPORTS) {
     if (!exported.has(name)) throw new DecoderError('refused', `does not export ${name}`);
   }
+  const lends = LEND_EXPORTS.filter((name) => exported.has(name));
+  if (lends.length > 0 && lends.length < LEND_EXPORTS.length)
+    throw new DecoderError('refused', `exports ${lends.join(', ')} but not the rest of ${LEND_EXPORTS.join(', ')}`);
   return { sha256: createHash('sha256').update(bytes).digest('hex'), module };
 }
 
@@ -137,7 +145,7 @@ export class DecoderModule {
     this.bytes().set(bytes, this.inAt);
     let code = this.processCall(bytes.length);
     for (;;) {
-      const given = this.drain(sink);
+      const given = this.drain(sink) || this.lend();
       if (code < 0) throw new DecoderError('rejected', this.lastError());
       if (this.consumed() >= bytes.length) return;
       if (!given) throw new DecoderError('trap', 'stopped without input consumed or output made');
@@ -147,15 +155,17 @@ export class DecoderModule {
 
   /** Expires what is idle. @param seconds on the record clock. */
   tick(seconds: number, sink: LaneSink): void {
-    this.call('oisp_tick', seconds);
-    this.drain(sink);
+    do {
+      this.call('oisp_tick', seconds);
+      this.drain(sink);
+    } while (this.lend());
   }
 
   /** Gives what is known of everything open: the source has ended. */
   flush(sink: LaneSink): void {
     for (let more = 1; more === 1; ) {
       more = this.call('oisp_flush');
-      const given = this.drain(sink);
+      const given = this.drain(sink) || this.lend();
       if (more === 1 && !given) throw new DecoderError('trap', 'oisp_flush asks for more without output');
     }
   }
@@ -164,6 +174,23 @@ export class DecoderModule {
   stats(): Record<string, number> {
     const length = this.call('oisp_stats');
     return unpack(Buffer.from(new Uint8Array(this.memory.buffer, this.outAt[1], length))) as Record<string, number>;
+  }
+
+  /** Decodes what the module asks to have decoded. @returns whether it asked. */
+  private lend(): boolean {
+    if (!this.exports.oisp_need) return false;
+    const at = this.call('oisp_need') >>> 0;
+    if (at === 0) return false;
+    const view = new DataView(this.memory.buffer);
+    const [codings, from, length, limit] = [0, 4, 8, 12].map((offset) => view.getUint32(at + offset, true)) as [number, number, number, number];
+    if (from + length > this.memory.buffer.byteLength || limit > this.limits.memoryBytes)
+      throw new DecoderError('trap', 'asks to have bytes decoded that it does not have');
+    const { bytes, how } = undoCodings(codings, this.bytes().subarray(from, from + length), limit);
+    const to = this.call('oisp_lend', bytes.length) >>> 0;
+    if (to === 0 || to + bytes.length > this.memory.buffer.byteLength) throw new DecoderError('trap', 'has no room for what it asked to have decoded');
+    this.bytes().set(bytes, to);
+    if (this.call('oisp_lent', bytes.length, how) !== 0) throw new DecoderError('trap', 'does not take what it asked to have decoded');
+    return true;
   }
 
   private drain(sink: LaneSink): boolean {
@@ -197,7 +224,7 @@ export class DecoderModule {
 
   private call(name: keyof DecoderExports, ...args: number[]): number {
     try {
-      return this.exports[name](...args);
+      return (this.exports[name] as (...args: number[]) => number)(...args);
     } catch (error) {
       throw asTrap(name, error);
     }
