@@ -1,4 +1,4 @@
-// Cuts a stream of server-sent events into events, however the bytes are split; it never looks into the data and never holds more than SSE_LIMIT per event, nor HELD_LIMIT in all.
+// Cuts a stream of server-sent events, or of lines of JSON, into events, however the bytes are split; it never looks into the data and never holds more than SSE_LIMIT per event, nor HELD_LIMIT in all.
 //
 //   bytes ─► lines (LF, CR or CRLF) ─► fields ─► blank line: sink(data, event name)
 //
@@ -32,6 +32,8 @@ export class Sse {
   resync: bool = false;
   /** The line at hand may have lost its beginning: it is not blank even if it looks so. */
   torn: bool = false;
+  /** Every line that is not empty is an event of its own (NDJSON). */
+  lines: bool = false;
   /** The line or event at hand is over the limit. */
   over: bool = false;
   nameLength: u32 = 0;
@@ -49,6 +51,14 @@ export function sseNew(): Sse {
   const at = heap.alloc(size);
   memory.fill(at, 0, size);
   return changetype<Sse>(at);
+}
+
+/** The same for lines of JSON. */
+export function linesNew(): Sse {
+  const sse = sseNew();
+  sse.lines = true;
+  sse.started = true;
+  return sse;
 }
 
 export function sseFree(sse: Sse): void {
@@ -101,7 +111,7 @@ export function sseFeed(sse: Sse, at: usize, length: u32, owner: usize, sink: Ss
       keepLine(sse, p, <u32>(stop - p));
       takeLine(sse, sse.line, sse.lineLength, owner, sink);
       sse.lineLength = 0;
-    } else if (isWholeEvent(sse, p, stop, end)) {
+    } else if (!sse.lines && isWholeEvent(sse, p, stop, end)) {
       // The usual shape, one data line and a blank one, both here: the data is handed over where it lies.
       const from = p + (load<u8>(p, 5) == 0x20 ? 6 : 5);
       sink(owner, from, <u32>(stop - from), nameOf(sse), sse.nameLength);
@@ -181,6 +191,10 @@ function takeLine(sse: Sse, from: usize, bytes: u32, owner: usize, sink: SseSink
     }
   }
   if (length > SSE_LIMIT) sse.over = true;
+  if (sse.lines) {
+    takeJsonLine(sse, at, length, owner, sink);
+    return;
+  }
   const torn = sse.torn;
   sse.torn = false;
   if (sse.resync) {
@@ -196,6 +210,15 @@ function takeLine(sse: Sse, from: usize, bytes: u32, owner: usize, sink: SseSink
   const name = load<u32>(at);
   if (name == 0x61746164 && (length == 4 || load<u8>(at, 4) == 0x3a)) keepData(sse, at + 4, length - 4);
   else if (name == 0x6e657665 && length >= 5 && load<u8>(at, 4) == 0x74 && (length == 5 || load<u8>(at, 5) == 0x3a)) keepName(sse, at + 5, length - 5);
+}
+
+/** One line of NDJSON. Behind a gap the first line end is the beginning of the next whole line. */
+function takeJsonLine(sse: Sse, at: usize, length: u32, owner: usize, sink: SseSink): void {
+  sse.torn = false;
+  if (sse.resync) sse.resync = false;
+  else if (sse.over) sse.dropped++;
+  else if (length) sink(owner, at, length, 0, 0);
+  sse.over = false;
 }
 
 /** Bytes of ": " or ":" before a value. */

@@ -1,8 +1,9 @@
 // The bytes of bodies: kept, parsed as they come, or dropped. It decides by the first bytes where the headers did not, and never keeps more than the limits.
-import { sseFeed, sseGap, sseNew } from '../../lib/sse';
+import { eventsFeed, eventsGap, eventsNew } from '../../lib/eventstream';
+import { linesNew, sseFeed, sseGap, sseNew } from '../../lib/sse';
 import { bufAppend, bufAt, bufFailed, bufLength } from './buf';
 import { counters } from './counters';
-import { borrowingSide, dropBody, endLending, Exchange, lendBody, Mode, Request, Side } from './exchange';
+import { borrowingSide, dropBody, endLending, Exchange, isStream, lendBody, Mode, Request, Side } from './exchange';
 import { onStreamEvent } from './stream';
 
 /** Longest body that is kept. */
@@ -78,17 +79,24 @@ function decide(x: Exchange, side: Side, response: bool): void {
 }
 
 function feed(x: Exchange, at: usize, length: u32): void {
-  if (!changetype<usize>(x.sse)) x.sse = sseNew();
-  sseFeed(x.sse, at, length, changetype<usize>(x), onStreamEvent);
+  const owner = changetype<usize>(x);
+  if (x.response.mode == Mode.EVENTS) {
+    if (!changetype<usize>(x.events)) x.events = eventsNew();
+    eventsFeed(x.events, at, length, owner, onStreamEvent);
+    return;
+  }
+  if (!changetype<usize>(x.sse)) x.sse = x.response.mode == Mode.LINES ? linesNew() : sseNew();
+  sseFeed(x.sse, at, length, owner, onStreamEvent);
 }
 
 function gap(x: Exchange, side: Side, bytes: u64): void {
   side.gaps++;
   counters.gaps++;
-  if (side.mode == Mode.SSE) {
+  if (isStream(side.mode)) {
     x.holeEnd = 0;
-    if (!changetype<usize>(x.sse)) x.sse = sseNew();
-    sseGap(x.sse);
+    feed(x, 0, 0);
+    if (side.mode == Mode.EVENTS) eventsGap(x.events);
+    else sseGap(x.sse);
   } else if (side.mode == Mode.JSON) keep(side, bridge, 3, MESSAGE_LIMIT);
   side.next += bytes;
 }
@@ -108,7 +116,7 @@ export function takeBody(x: Exchange, response: bool, offset: u64, at: usize, le
   }
   side.next += bytes;
   if (side.mode == Mode.JSON) keep(side, from, bytes, MESSAGE_LIMIT);
-  else if (side.mode == Mode.SSE) feed(x, from, bytes);
+  else if (isStream(side.mode)) feed(x, from, bytes);
   else if (side.mode == Mode.TEXT) {
     if (bufLength(side.body) < PAGE_LIMIT) side.body = bufAppend(side.body, from, min(bytes, PAGE_LIMIT - bufLength(side.body)), PAGE_LIMIT);
   } else undecided(x, side, response, from, bytes);

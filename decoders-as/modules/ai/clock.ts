@@ -1,5 +1,5 @@
 // The time of the record at hand, on the record clock; nothing here asks a clock.
-import { Exchange } from './exchange';
+import { Exchange, isStream } from './exchange';
 
 let now: u64 = 0;
 
@@ -13,5 +13,5 @@ export function getNow(): u64 {
 
 /** A stream gave its first content, thinking or tool call. */
 export function noteToken(x: Exchange): void {
-  if (!x.firstTokenTs && changetype<usize>(x.sse)) x.firstTokenTs = now;
+  if (!x.firstTokenTs && isStream(x.response.mode)) x.firstTokenTs = now;
 }

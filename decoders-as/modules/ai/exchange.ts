@@ -1,6 +1,7 @@
 // What is known of one request and its response until both are told; an exchange owns its buffers and gives them back in freeExchange, nowhere else.
 import { Table, Entry } from '../../lib/table';
 import { hash64 } from '../../lib/bytes';
+import { EventStream, eventsFree } from '../../lib/eventstream';
 import { Sse, sseFree } from '../../lib/sse';
 import { Answer, freeAnswer } from './answer';
 import { bufAt, bufFree, bufLength } from './buf';
@@ -14,6 +15,15 @@ export namespace Mode {
   /** Kept up to TEXT_LIMIT: an error page. */
   export const TEXT: u32 = 3;
   export const DROP: u32 = 4;
+  /** Lines of JSON. */
+  export const LINES: u32 = 5;
+  /** AWS event stream messages. */
+  export const EVENTS: u32 = 6;
+}
+
+/** Is a body of this mode a stream of events? */
+export function isStream(mode: u32): bool {
+  return mode == Mode.SSE || mode == Mode.LINES || mode == Mode.EVENTS;
 }
 
 /** What the request turned out to be. */
@@ -92,7 +102,9 @@ export class Exchange extends Entry {
   results: u32 = 0;
   requestModel: usize = 0;
   firstTokenTs: u64 = 0;
+  /** What cuts a body of mode SSE or LINES, and one of mode EVENTS. */
   sse: Sse = changetype<Sse>(0);
+  events: EventStream = changetype<EventStream>(0);
   answer: Answer = changetype<Answer>(0);
   /** The response's body was parsed into the answer. */
   parsed: bool = false;
@@ -101,6 +113,8 @@ export class Exchange extends Entry {
   /** JsonEnd of a JSON response body. */
   jsonEnd: u32 = 0;
   badEvents: u32 = 0;
+  /** Key of the name of the event that the template was learnt from. */
+  templateName: u64 = 0;
   /** The delta template (delta.ts). */
   template: usize = 0;
   holeStart: u32 = 0;
@@ -222,6 +236,7 @@ export function freeExchange(at: usize): void {
   bufFree(x.requestModel);
   bufFree(x.template);
   if (changetype<usize>(x.sse)) sseFree(x.sse);
+  if (changetype<usize>(x.events)) eventsFree(x.events);
   if (changetype<usize>(x.answer)) freeAnswer(x.answer);
   heap.free(at);
 }

@@ -1,5 +1,15 @@
 // What a wire format has to bring: one subclass in one file, registered in formats.ts. It reads tapes and writes event parts, and never keeps a node.
+import { bufAt, bufLength } from './buf';
 import { Exchange } from './exchange';
+import { find, isTrue } from './nodes';
+import { endsWith, key as keyFor } from './text';
+
+const STREAM: u64 = keyFor('stream');
+
+/** Does the path of a request end like this? `tail` is in lower case; letters of either case match. */
+export function pathEnds(x: Exchange, tail: string): bool {
+  return bufLength(x.path) > 0 && endsWith(bufAt(x.path), bufLength(x.path), tail);
+}
 
 export namespace FormatId {
   export const NONE: u32 = 0;
@@ -7,6 +17,16 @@ export namespace FormatId {
   export const ANTHROPIC_MESSAGES: u32 = 2;
   export const OPENAI_RESPONSES: u32 = 3;
   export const GEMINI: u32 = 4;
+  export const OLLAMA: u32 = 5;
+  export const COHERE_CHAT: u32 = 6;
+  export const BEDROCK_CONVERSE: u32 = 7;
+  export const OPENAI_TASK: u32 = 8;
+}
+
+/** The stream event at hand, where events have names beside their data (AWS event streams). */
+export namespace StreamEvent {
+  /** Key of the name; 0: it has none. */
+  export let name: u64 = 0;
 }
 
 export abstract class Format {
@@ -15,6 +35,16 @@ export abstract class Format {
 
   /** Provider id of a host that no row of the registry names. */
   abstract fallbackProvider(): string;
+
+  /** The schema's request_type. */
+  requestType(_x: Exchange): string {
+    return 'chat';
+  }
+
+  /** Did the request ask for a stream? */
+  asksForStream(x: Exchange, root: usize): bool {
+    return isTrue(find(root, STREAM)) || pathEnds(x, ':streamgeneratecontent') || pathEnds(x, ':streamrawpredict') || pathEnds(x, '-stream');
+  }
 
   /** Adds what makes two requests one conversation to the hash of text.ts: the system prompt and the first user message. */
   abstract hashConversation(root: usize): void;

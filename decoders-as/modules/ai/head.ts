@@ -267,7 +267,9 @@ export function takeResponseHead(x: Exchange): void {
   x.status = Head.status;
   readHeaders(x);
   takeHost(x);
-  if (contains(contentType, contentTypeLength, 'event-stream')) x.response.mode = Mode.SSE;
+  if (contains(contentType, contentTypeLength, 'amazon.eventstream')) x.response.mode = Mode.EVENTS;
+  else if (contains(contentType, contentTypeLength, 'event-stream')) x.response.mode = Mode.SSE;
+  else if (contains(contentType, contentTypeLength, 'ndjson') || contains(contentType, contentTypeLength, 'jsonl')) x.response.mode = Mode.LINES;
   else if (contains(contentType, contentTypeLength, 'json')) x.response.mode = Mode.JSON;
   else if (x.state != Request.LOST || !contentTypeLength) x.response.mode = Mode.UNDECIDED;
   else x.response.mode = Mode.DROP;

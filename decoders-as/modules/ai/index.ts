@@ -8,6 +8,7 @@ import { Completeness, InitFlag, Kind, Role } from '../../abi/records';
 import { Reader } from '../../abi/reader';
 import { jsonInit } from '../../lib/json';
 import { invalidUtf8 } from '../../lib/json-text';
+import { eventsHeld } from '../../lib/eventstream';
 import { sseHeld } from '../../lib/sse';
 import { returnLent, takeBody } from './body';
 import { bufHeld, bufInit, bufRefused } from './buf';
@@ -217,7 +218,7 @@ function onStats(): void {
   stat('expired', counters.expired);
   stat('utf8_replaced', invalidUtf8);
   stat('exchanges_open', exchangeCount());
-  stat('bytes_held', <u64>bufHeld + sseHeld);
+  stat('bytes_held', <u64>bufHeld + sseHeld + eventsHeld);
 }
 
 defineModule('ai', '0.1.0', [Kind.HTTP_HEAD, Kind.HTTP_BODY, Kind.HTTP_END], [Kind.CONN_NOTE, Kind.EVENT], onInit, onRecord, onTick, onFlush, onStats);

@@ -125,6 +125,16 @@ export function readError(a: Answer, root: usize): bool {
   return true;
 }
 
+/** The error of a whole body; with a status of 400 or more, in shapes of its own too. */
+export function readFailure(x: Exchange, root: usize): void {
+  const a = x.answer;
+  if (readError(a, root) || x.status < 400) return;
+  const message = find(root, MESSAGE);
+  a.errorMessage = setText(a.errorMessage, given(message) ? message : find(root, DETAIL));
+  a.errorType = setText(a.errorType, find(root, TYPE));
+  a.errorCode = setScalar(a.errorCode, find(root, CODE));
+}
+
 export class OpenAiChat extends Format {
   name(): string {
     return 'openai_chat';
@@ -187,7 +197,7 @@ export class OpenAiChat extends Format {
     return false;
   }
 
-  private nameOfCall(calls: usize, id: u64): usize {
+  protected nameOfCall(calls: usize, id: u64): usize {
     if (!isKind(calls, JsonKind.ARRAY)) return 0;
     for (let call = jsonFirst(calls), end = jsonNext(calls); call < end; call = jsonNext(call)) {
       if (keyOfNode(find(call, ID)) != id) continue;
@@ -203,7 +213,7 @@ export class OpenAiChat extends Format {
     for (let part = jsonFirst(content), end = jsonNext(content); part < end; part = jsonNext(part)) addPart(find(part, TEXT));
   }
 
-  private writeMessage(m: usize): void {
+  protected writeMessage(m: usize): void {
     if (!openMessage(find(m, ROLE), 'user')) return;
     const content = find(m, CONTENT);
     if (isKind(content, JsonKind.STRING)) {
@@ -217,13 +227,17 @@ export class OpenAiChat extends Format {
     }
     pairNode('tool_call_id', find(m, TOOL_CALL_ID));
     pairNode('name', find(m, NAME));
+    this.writeMore(m);
     pairNode('refusal', find(m, REFUSAL));
     const calls = findKind(m, TOOL_CALLS, JsonKind.ARRAY);
     if (calls && jsonLength(calls)) this.writeCalls(calls);
     closeMessage();
   }
 
-  private addContentPart(part: usize): void {
+  /** What else a message has, in formats that go beyond this one. */
+  protected writeMore(_m: usize): void {}
+
+  protected addContentPart(part: usize): void {
     if (isKind(part, JsonKind.STRING)) {
       addPart(part);
       return;
@@ -236,7 +250,7 @@ export class OpenAiChat extends Format {
     else noteUnknownPart();
   }
 
-  private writeCalls(calls: usize): void {
+  protected writeCalls(calls: usize): void {
     key('tool_calls');
     openArray();
     for (let call = jsonFirst(calls), end = jsonNext(calls); call < end; call = jsonNext(call)) {
@@ -253,7 +267,7 @@ export class OpenAiChat extends Format {
     close();
   }
 
-  private writeTools(root: usize): void {
+  protected writeTools(root: usize): void {
     let tools = findKind(root, TOOLS, JsonKind.ARRAY);
     const bare = tools == 0;
     if (bare) tools = findKind(root, FUNCTIONS, JsonKind.ARRAY);
@@ -270,7 +284,7 @@ export class OpenAiChat extends Format {
     toolsDone();
   }
 
-  private writeParameters(root: usize): void {
+  protected writeParameters(root: usize): void {
     key('parameters');
     openMap();
     pairNumber('temperature', find(root, TEMPERATURE));
@@ -291,12 +305,7 @@ export class OpenAiChat extends Format {
 
   readJson(x: Exchange, root: usize): void {
     const a = x.answer;
-    if (!readError(a, root) && x.status >= 400) {
-      const message = find(root, MESSAGE);
-      a.errorMessage = setText(a.errorMessage, given(message) ? message : find(root, DETAIL));
-      a.errorType = setText(a.errorType, find(root, TYPE));
-      a.errorCode = setScalar(a.errorCode, find(root, CODE));
-    }
+    readFailure(x, root);
     this.readCommon(x, root);
     const choices = findKind(root, CHOICES, JsonKind.ARRAY);
     if (!choices) return;
@@ -305,7 +314,7 @@ export class OpenAiChat extends Format {
     a.done = true;
   }
 
-  private readCommon(x: Exchange, root: usize): void {
+  protected readCommon(x: Exchange, root: usize): void {
     const a = x.answer;
     if (!bufLength(a.id)) a.id = setText(a.id, find(root, ID));
     if (!bufLength(a.model)) a.model = setText(a.model, find(root, MODEL));
@@ -314,7 +323,7 @@ export class OpenAiChat extends Format {
     if (usage) this.readUsage(a, usage);
   }
 
-  private readUsage(a: Answer, usage: usize): void {
+  protected readUsage(a: Answer, usage: usize): void {
     take(a, Token.PROMPT, find(usage, keyFor('prompt_tokens')));
     take(a, Token.COMPLETION, find(usage, keyFor('completion_tokens')));
     take(a, Token.TOTAL, find(usage, keyFor('total_tokens')));
@@ -326,7 +335,7 @@ export class OpenAiChat extends Format {
   }
 
   /** One choice of a body or of a chunk. Gives the node of the one text it brought, or 0 when it brought more or nothing. */
-  private readChoice(x: Exchange, c: usize, message: usize, position: u32): usize {
+  protected readChoice(x: Exchange, c: usize, message: usize, position: u32): usize {
     const a = x.answer;
     if (!isKind(c, JsonKind.OBJECT)) return 0;
     const choice = choiceOf(a, indexOfNode(find(c, INDEX), position));
@@ -365,14 +374,14 @@ export class OpenAiChat extends Format {
     return pieces == 1 ? only : 0;
   }
 
-  private append(x: Exchange, target: usize, node: usize): bool {
+  protected append(x: Exchange, target: usize, node: usize): bool {
     if (!isKind(node, JsonKind.STRING) || !jsonLength(node)) return false;
     noteToken(x);
     appendDelta(x, target, node, TEXT_LIMIT);
     return true;
   }
 
-  private readCalls(x: Exchange, choice: u32, message: usize): void {
+  protected readCalls(x: Exchange, choice: u32, message: usize): void {
     const calls = findKind(message, TOOL_CALLS, JsonKind.ARRAY);
     if (calls) {
       for (let c = jsonFirst(calls), end = jsonNext(calls); c < end; c = jsonNext(c)) if (isKind(c, JsonKind.OBJECT)) this.readCall(x, choice, c);
@@ -384,7 +393,7 @@ export class OpenAiChat extends Format {
     if (call) this.fillCall(x, call, old, ARGUMENTS);
   }
 
-  private readCall(x: Exchange, choice: u32, c: usize): void {
+  protected readCall(x: Exchange, choice: u32, c: usize): void {
     const a = x.answer;
     const id = find(c, ID);
     // Without an index a call comes whole; an id begins a new one.
@@ -399,7 +408,7 @@ export class OpenAiChat extends Format {
     this.fillCall(x, call, custom ? custom : find(c, FUNCTION), custom ? INPUT : ARGUMENTS);
   }
 
-  private fillCall(x: Exchange, call: Call, body: usize, argsKey: u64): void {
+  protected fillCall(x: Exchange, call: Call, body: usize, argsKey: u64): void {
     noteToken(x);
     const name = find(body, NAME);
     if (isKind(name, JsonKind.STRING) && jsonLength(name)) call.name = setText(call.name, name);

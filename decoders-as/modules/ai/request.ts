@@ -2,6 +2,7 @@
 import { Status } from '../../abi/module';
 import { EventType } from '../../abi/events';
 import { RecHeader } from '../../abi/records';
+import { hexDigit } from '../../lib/http1';
 import { JsonEnd, jsonDeep, jsonKind, JsonKind, jsonMark, jsonParseDecoding, jsonRelease } from '../../lib/json';
 import { bufAppend, bufAt, bufLength, bufUnlessBridged } from './buf';
 import { counters } from './counters';
@@ -10,37 +11,60 @@ import { bodyAt, bodyLength, dropBody, Exchange, Mode, Request } from './exchang
 import { FormatId } from './format';
 import { formatOf, formatOfRequest } from './formats';
 import { hasLoss, openReasons, pairAuth, pairCommonMeta, pairExt, pairLimitations, reason, reasonsOf } from './meta';
-import { find, isTrue } from './nodes';
+import { find } from './nodes';
 import { close, hexText, item, key, literal, openArray, pairBool, pairLiteral, pairUint } from './out';
 import { inferProvider, pairModel, pairProvider } from './provider';
 import { tellResults } from './tool-result';
-import { endsWith, hashEnd, hashStart, indexOf, key as keyFor } from './text';
+import { hashEnd, hashStart, indexOf, key as keyFor } from './text';
 import { NAME_LIMIT, setText } from './answer';
 
 const MODEL: u64 = keyFor('model');
-const STREAM: u64 = keyFor('stream');
 
 /** Root of the tape of the request at hand, how its parse ended, and whether values lay too deep. */
 let root: usize = 0;
 let end: u32 = JsonEnd.WHOLE;
 let deep: bool = false;
 
-/** The model that is named in the path: Azure's deployments/{model}/, Vertex's models/{model}:. */
+/** The model that is named in the path: Azure's deployments/{model}/, Vertex's models/{model}:, Bedrock's model/{model}/. */
 function modelOfPath(x: Exchange): void {
   const at = bufAt(x.path);
   const length = bufLength(x.path);
   if (!length) return;
   let from = indexOf(at, length, '/deployments/');
+  let colons = false;
   if (from >= 0) from += 13;
   else {
     from = indexOf(at, length, '/models/');
-    if (from < 0) return;
-    from += 8;
+    if (from >= 0) from += 8;
+    else {
+      from = indexOf(at, length, '/model/');
+      if (from < 0) return;
+      from += 7;
+      colons = true;
+    }
   }
   let to = from;
-  while (to < <i32>length && load<u8>(at + to) != 0x2f && load<u8>(at + to) != 0x3a) to++;
-  x.requestModel = bufAppend(x.requestModel, at + from, to - from, NAME_LIMIT);
+  while (to < <i32>length && load<u8>(at + to) != 0x2f && (colons || load<u8>(at + to) != 0x3a)) to++;
+  x.requestModel = appendUnescaped(x.requestModel, at + from, to - from);
 }
+
+/** A piece of a path with its %XX undone (RFC 3986 section 2.1): Bedrock's models may be whole ARNs. */
+function appendUnescaped(buf: usize, at: usize, length: u32): usize {
+  for (let i: u32 = 0; i < length; i++) {
+    store<u8>(oneByte, load<u8>(at + i));
+    if (load<u8>(at + i) == 0x25 && i + 2 < length) {
+      const high = hexDigit(load<u8>(at + i + 1));
+      const low = hexDigit(load<u8>(at + i + 2));
+      if (high < 16 && low < 16) {
+        store<u8>(oneByte, <u8>((high << 4) | low));
+        i += 2;
+      }
+    }
+    buf = bufAppend(buf, oneByte, 1, NAME_LIMIT);
+  }
+  return buf;
+}
+const oneByte: usize = memory.data(1);
 
 function conversationOf(x: Exchange): u64 {
   let seed: u64 = 0;
@@ -61,7 +85,7 @@ function writeData(x: Exchange, _index: u32): void {
   hexText('conv_', x.conversation);
   pairProvider(x);
   pairModel(bufAt(x.requestModel), bufLength(x.requestModel));
-  pairLiteral('request_type', 'chat');
+  pairLiteral('request_type', format.requestType(x));
   pairBool('streaming', x.streaming);
   format.writeRequest(root);
 }
@@ -129,7 +153,7 @@ function tellRequest(x: Exchange): i32 {
   const model = find(root, MODEL);
   x.requestModel = bufUnlessBridged(setText(x.requestModel, model), x.request.gaps);
   if (!bufLength(x.requestModel)) modelOfPath(x);
-  x.streaming = isTrue(find(root, STREAM)) || endsWith(bufAt(x.path), bufLength(x.path), ':streamgeneratecontent');
+  x.streaming = formatOf(x.format).asksForStream(x, root);
   if (bufLength(x.requestModel)) inferProvider(x, formatOf(x.format), bufAt(x.requestModel), bufLength(x.requestModel));
   x.conversation = conversationOf(x);
   const status = emit(x, EventType.AI_REQUEST, x.request.headTs, x.request.origin, 0, writeData, writeMeta);

@@ -8,7 +8,7 @@ import { Answer, callAt, callCount, Choice, choiceAt, choiceCount, knowsTokens, 
 import { bufAppend, bufAppendLiteral, bufAt, bufLength, bufUnlessBridged } from './buf';
 import { counters } from './counters';
 import { emit } from './emit';
-import { bodyAt, bodyLength, dropBody, Exchange, Mode, Request } from './exchange';
+import { bodyAt, bodyLength, dropBody, Exchange, isStream, Mode, Request } from './exchange';
 import { FormatId } from './format';
 import { formatOf, formatOfResponse } from './formats';
 import { hasLoss, openReasons, pairCommonMeta, pairExt, pairLimitations, reason, reasonsOf } from './meta';
@@ -43,7 +43,11 @@ function readBody(x: Exchange): void {
   x.parsed = true;
   const a = answerOf(x);
   const side = x.response;
-  if (side.mode == Mode.SSE) {
+  if (isStream(side.mode)) {
+    if (changetype<usize>(x.events)) {
+      counters.longEvents += x.events.dropped;
+      if (x.events.dropped) a.cut = true;
+    }
     if (changetype<usize>(x.sse)) {
       sseEnd(x.sse, changetype<usize>(x), onStreamEvent);
       counters.longEvents += x.sse.dropped;
@@ -222,14 +226,14 @@ function writeData(x: Exchange, _index: u32): void {
   writeUsage(a);
   writeTimes(x);
   writeFinish(x);
-  pairBool('streaming', x.response.mode == Mode.SSE);
+  pairBool('streaming', isStream(x.response.mode));
 }
 
 function writeMeta(x: Exchange, _index: u32): void {
   const format = formatOf(x.format);
   pairCommonMeta(x, format, isPartial(x));
   openReasons();
-  reason(x.response.mode == Mode.SSE ? 'streaming_reassembled' : 'payload_parsed');
+  reason(isStream(x.response.mode) ? 'streaming_reassembled' : 'payload_parsed');
   if (x.answer.tokensKnown) reason('usage_from_api');
   if (x.inferred) reason('provider_inferred_from_model');
   reasonsOf(x.response, false, x.jsonEnd);

@@ -1,15 +1,24 @@
 // One server-sent event of a response on its way into the answer; it never keeps a node and never fails on what it does not know.
-import { JsonEnd, JsonKind, jsonMark, jsonParse, jsonRelease } from '../../lib/json';
-import { newAnswer } from './answer';
+import { base64Decode } from '../../lib/base64';
+import { EVENT_LIMIT, eventFailed } from '../../lib/eventstream';
+import { JsonEnd, JsonKind, jsonLength, jsonMark, jsonParse, jsonRelease, jsonText } from '../../lib/json';
+import { keyOf } from '../../lib/json-key';
+import { NAME_LIMIT, newAnswer, setText } from './answer';
+import { bufSet } from './buf';
 import { counters } from './counters';
 import { learn, takeDelta } from './delta';
-import { Exchange } from './exchange';
-import { FormatId } from './format';
+import { Exchange, Mode } from './exchange';
+import { FormatId, StreamEvent } from './format';
 import { formatOf, formatOfResponse } from './formats';
-import { find, isKind } from './nodes';
+import { find, findKind, isKind } from './nodes';
 import { isText, key as keyFor } from './text';
 
 const OBFUSCATION: u64 = keyFor('obfuscation');
+/** The same in Bedrock's streams. */
+const PAD: u64 = keyFor('p');
+const MESSAGE: u64 = keyFor('message');
+const CHUNK: u64 = keyFor('chunk');
+const BYTES: u64 = keyFor('bytes');
 
 function fromLostRequest(x: Exchange, root: usize): bool {
   if (x.format != FormatId.NONE) return true;
@@ -18,11 +27,56 @@ function fromLostRequest(x: Exchange, root: usize): bool {
 }
 
 /** The sink of lib/sse.ts. @param owner address of the Exchange. */
-export function onStreamEvent(owner: usize, data: usize, length: u32, _name: usize, _nameLength: u32): void {
+export function onStreamEvent(owner: usize, data: usize, length: u32, name: usize, nameLength: u32): void {
   const x = changetype<Exchange>(owner);
   counters.streamEvents++;
-  if (takeDelta(x, data, length)) return;
+  if (x.response.mode != Mode.EVENTS) {
+    StreamEvent.name = 0;
+    takeEvent(x, data, length);
+    return;
+  }
+  StreamEvent.name = keyOf(name, nameLength);
+  if (eventFailed) takeException(x, data, length, name, nameLength);
+  else if (StreamEvent.name == CHUNK) takeChunk(x, data, length);
+  else takeEvent(x, data, length);
+}
+
+/** The stream ends with an exception, whose name is its type. */
+function takeException(x: Exchange, data: usize, length: u32, name: usize, nameLength: u32): void {
+  if (!changetype<usize>(x.answer)) x.answer = newAnswer();
+  const a = x.answer;
+  a.failed = true;
+  a.errorType = bufSet(a.errorType, name, nameLength, NAME_LIMIT);
+  const mark = jsonMark();
+  if (jsonParse(data, length, false) == JsonEnd.WHOLE) a.errorMessage = setText(a.errorMessage, find(mark, MESSAGE));
+  jsonRelease(mark);
+}
+
+/** An event that wraps one of the vendor's own in base64 (Bedrock's invoke): its payload is read in its place. */
+function takeChunk(x: Exchange, data: usize, length: u32): void {
+  const mark = jsonMark();
+  let inner = -1;
+  if (jsonParse(data, length, false) == JsonEnd.WHOLE) {
+    const bytes = findKind(mark, BYTES, JsonKind.STRING);
+    if (bytes) {
+      if (chunkArea == 0) chunkArea = heap.alloc(EVENT_LIMIT);
+      inner = base64Decode(jsonText(bytes), jsonLength(bytes), chunkArea);
+    }
+  }
+  jsonRelease(mark);
+  StreamEvent.name = 0;
+  if (inner >= 0) takeEvent(x, chunkArea, inner);
+  else {
+    counters.badEvents++;
+    x.badEvents++;
+  }
+}
+let chunkArea: usize = 0;
+
+function takeEvent(x: Exchange, data: usize, length: u32): void {
+  if (x.templateName == StreamEvent.name && takeDelta(x, data, length)) return;
   x.holeEnd = 0;
+  x.templateName = StreamEvent.name;
   if (!length) return;
   if (!changetype<usize>(x.answer)) x.answer = newAnswer();
   if (isText(data, length, '[done]')) {
@@ -36,7 +90,8 @@ export function onStreamEvent(owner: usize, data: usize, length: u32, _name: usi
     if (x.format != FormatId.NONE) x.badEvents++;
   } else if (fromLostRequest(x, root)) {
     const hole = formatOf(x.format).readEvent(x, root);
-    if (hole) learn(x, data, length, hole, find(root, OBFUSCATION));
+    const pad = find(root, OBFUSCATION);
+    if (hole) learn(x, data, length, hole, pad ? pad : find(root, PAD));
   }
   jsonRelease(root);
 }

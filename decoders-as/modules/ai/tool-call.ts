@@ -3,7 +3,7 @@ import { hash64 } from '../../lib/bytes';
 import { Call, callAt } from './answer';
 import { pairObjectArguments } from './arguments';
 import { bufAt, bufLength } from './buf';
-import { Exchange, Mode, Request } from './exchange';
+import { Exchange, isStream, Request } from './exchange';
 import { formatOf } from './formats';
 import { hasLoss, openReasons, pairCommonMeta, pairExt, pairLimitations, pairMissing, reason } from './meta';
 import { bytesText, close, hexText, item, key, literal, openArray, openMap, pairBuf, pairLiteral } from './out';
@@ -99,7 +99,7 @@ export function writeCallMeta(x: Exchange, _index: u32): void {
   pairCommonMeta(x, format, loss || invalidArguments);
   openReasons();
   reason('llm_tool_call_observed');
-  if (x.response.mode == Mode.SSE) reason('streaming_reassembled');
+  if (isStream(x.response.mode)) reason('streaming_reassembled');
   if (x.inferred) reason('provider_inferred_from_model');
   if (invalidArguments) reason('tool_arguments_invalid_json');
   close();
