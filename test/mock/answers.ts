@@ -19,8 +19,8 @@ export interface Asked {
 export const TOOL_NAME = 'get_weather';
 export const TOOL_ARGUMENTS = { city: 'Zürich', days: 3, units: ['celsius', 'km/h'], note: 'a "quoted" \\ line\nand 世界' } as const;
 const CREATED = 1_760_000_000;
-const COMPLETION_TOKENS = 17;
-const THOUGHT = 'The person asks for something small.';
+export const COMPLETION_TOKENS = 17;
+export const THOUGHT = 'The person asks for something small.';
 
 /** The text of every answer: it tells the client how much the server received, and holds characters of 1 to 4 bytes. */
 export function answerText(asked: Asked): string {
@@ -33,7 +33,7 @@ export function promptTokens(asked: Asked): number {
 }
 
 /** Ids that tell two exchanges apart and are the same in every run. */
-function identity(asked: Asked, prefix: string): string {
+export function identity(asked: Asked, prefix: string): string {
   return `${prefix}${createHash('sha256').update(`${asked.sequence}:${asked.bodySha256}`).digest('hex').slice(0, 24)}`;
 }
 

@@ -1,4 +1,4 @@
-// The mock AI server: OpenAI chat completions and Anthropic messages on loopback, over TLS unless asked otherwise, deterministic, with a log of what it really received and sent.
+// The mock AI server: every wire format of formats.ts on loopback, over TLS unless asked otherwise, deterministic, with a log of what it really received and sent.
 //
 // Header x-mock, words separated by commas:
 //   tool       answer with a tool call (a request that offers tools gets one anyway)      no-tool    never
@@ -11,11 +11,12 @@ import { createServer as createPlainServer, type IncomingMessage, type Server, t
 import { createServer as createPlainHttp2, createSecureServer as createSecureHttp2 } from 'node:http2';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Transform } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { constants, createGzip, type Gzip, gzipSync } from 'node:zlib';
+import { brotliCompressSync, constants, createBrotliCompress, createGzip, createZstdCompress, type Gzip, gzipSync, zstdCompressSync } from 'node:zlib';
 import { makeCertificate } from '../lib/tls.js';
-import { type Asked, anthropicPlain, anthropicStream, errorBody, openaiPlain, openaiStream } from './answers.js';
+import { type Asked, errorBody } from './answers.js';
+import { formatOfPath } from './formats.js';
 
 /** One request and its answer as the server saw them. */
 export interface Exchange {
@@ -40,6 +41,8 @@ export interface MockOptions {
   readonly keepLog?: boolean;
   /** Offer HTTP/2 as well, by ALPN or, without TLS, by prior knowledge only. */
   readonly http2?: boolean;
+  /** Code answers like this for clients that accept it. */
+  readonly coding?: Coding;
   /** HTTP without TLS, as model servers of one's own machine speak it. */
   readonly plain?: boolean;
 }
@@ -107,19 +110,38 @@ function parseBody(text: string): RequestBody | undefined {
   }
 }
 
+export type Coding = 'gzip' | 'br' | 'zstd';
+
+interface Coder {
+  readonly whole: (text: string) => Buffer;
+  readonly stream: () => Transform;
+  readonly flush: (coder: Transform, done: () => void) => void;
+}
+
+const flushWith =
+  (kind: number): Coder['flush'] =>
+  (coder, done) =>
+    (coder as Gzip).flush(kind, () => done());
+
+const CODINGS: Readonly<Record<Coding, Coder>> = {
+  gzip: { whole: (text) => gzipSync(text), stream: () => createGzip(), flush: flushWith(constants.Z_SYNC_FLUSH) },
+  br: { whole: (text) => brotliCompressSync(text), stream: () => createBrotliCompress(), flush: flushWith(constants.BROTLI_OPERATION_FLUSH) },
+  zstd: { whole: (text) => zstdCompressSync(text), stream: () => createZstdCompress(), flush: flushWith(constants.ZSTD_e_flush) },
+};
+
 /** Writes an answer's parts, compressed or not, and keeps count. */
 class Answer {
   readonly #response: ServerResponse;
   readonly #exchange: Exchange;
-  readonly #gzip: Gzip | undefined;
+  readonly #coder: Transform | undefined;
+  readonly #flush: (coder: Transform, done: () => void) => void;
 
-  constructor(response: ServerResponse, exchange: Exchange, gzip: boolean) {
+  constructor(response: ServerResponse, exchange: Exchange, coded?: Coding) {
     this.#response = response;
     this.#exchange = exchange;
-    if (gzip) {
-      this.#gzip = createGzip();
-      this.#gzip.on('data', (part: Buffer) => this.#write(part));
-    }
+    this.#coder = coded && CODINGS[coded].stream();
+    this.#flush = coded ? CODINGS[coded].flush : (_coder, done) => done();
+    this.#coder?.on('data', (part: Buffer) => this.#write(part));
   }
 
   #write(part: Buffer): void {
@@ -128,22 +150,22 @@ class Answer {
   }
 
   async part(bytes: Buffer): Promise<void> {
-    const gzip = this.#gzip;
-    if (!gzip) {
+    const coder = this.#coder;
+    if (!coder) {
       this.#write(bytes);
       // A turn of the event loop, so that each part is a write of its own on the wire.
       await new Promise((resolve) => setImmediate(resolve));
       return;
     }
-    gzip.write(bytes);
-    await new Promise<void>((resolve) => gzip.flush(constants.Z_SYNC_FLUSH, () => resolve()));
+    coder.write(bytes);
+    await new Promise<void>((resolve) => this.#flush(coder, resolve));
   }
 
   async end(): Promise<void> {
-    const gzip = this.#gzip;
-    if (gzip) {
-      const ended = new Promise((resolve) => gzip.once('end', resolve));
-      gzip.end();
+    const coder = this.#coder;
+    if (coder) {
+      const ended = new Promise((resolve) => coder.once('end', resolve));
+      coder.end();
       await ended;
     }
     this.#response.end();
@@ -151,10 +173,10 @@ class Answer {
 }
 
 /** Groups the events of a stream so that parts begin and end inside events and characters too. */
-function streamParts(events: readonly string[]): Buffer[] {
+function streamParts(events: readonly (string | Buffer)[]): Buffer[] {
   const parts: Buffer[] = [];
   events.forEach((event, i) => {
-    const bytes = Buffer.from(event);
+    const bytes = Buffer.from(event as string);
     if (i % 3 !== 2) {
       parts.push(bytes);
       return;
@@ -165,10 +187,10 @@ function streamParts(events: readonly string[]): Buffer[] {
   return parts;
 }
 
-async function sendWhole(response: ServerResponse, exchange: Exchange, text: string, gzip: boolean): Promise<void> {
-  const body = gzip ? gzipSync(text) : Buffer.from(text);
+async function sendWhole(response: ServerResponse, exchange: Exchange, text: string, coded?: Coding): Promise<void> {
+  const body = coded ? CODINGS[coded].whole(text) : Buffer.from(text);
   exchange.responseBytes = body.length;
-  const coding = gzip ? { 'content-encoding': 'gzip' } : {};
+  const coding = coded ? { 'content-encoding': coded } : {};
   response.writeHead(exchange.status, {
     'content-type': 'application/json',
     'content-length': body.length,
@@ -178,16 +200,22 @@ async function sendWhole(response: ServerResponse, exchange: Exchange, text: str
   response.end(body);
 }
 
-async function sendStream(response: ServerResponse, exchange: Exchange, events: readonly string[], wishes: Wishes, gzip: boolean): Promise<void> {
-  const coding = gzip ? { 'content-encoding': 'gzip' } : {};
+async function sendStream(
+  response: ServerResponse,
+  exchange: Exchange,
+  stream: { readonly parts: readonly (string | Buffer)[]; readonly type: string },
+  wishes: Wishes,
+  coded?: Coding,
+): Promise<void> {
+  const coding = coded ? { 'content-encoding': coded } : {};
   response.writeHead(200, {
-    'content-type': 'text/event-stream; charset=utf-8',
+    'content-type': stream.type,
     'cache-control': 'no-cache',
     ...coding,
     'x-request-id': `req_mock_${exchange.sequence}`,
   });
-  const answer = new Answer(response, exchange, gzip);
-  const parts = streamParts(events);
+  const answer = new Answer(response, exchange, coded);
+  const parts = streamParts(stream.parts);
   const last = wishes.words.has('cut') ? Math.floor(parts.length / 2) : parts.length;
   for (const part of parts.slice(0, last)) {
     await answer.part(part);
@@ -201,12 +229,13 @@ async function sendStream(response: ServerResponse, exchange: Exchange, events: 
 }
 
 /** Answers one request and returns when the answer is out. */
-async function answer(request: IncomingMessage, response: ServerResponse, sequence: number, log: Exchange[]): Promise<void> {
+async function answer(request: IncomingMessage, response: ServerResponse, sequence: number, log: Exchange[], options: MockOptions): Promise<void> {
   const wishes = wishesOf(request);
   const body = await bodyOf(request);
   const path = request.url ?? '/';
   const parsed = isSink(path) ? undefined : parseBody(body.text);
-  const model = typeof parsed?.model === 'string' ? parsed.model : undefined;
+  const route = path.split('?')[0];
+  const model = typeof parsed?.model === 'string' ? parsed.model : formatOfPath(route ?? '')?.modelOf?.(path);
   const exchange: Exchange = {
     sequence,
     peerPort: request.socket.remotePort ?? 0,
@@ -215,7 +244,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, sequen
     requestBytes: body.bytes,
     requestSha256: body.sha256,
     model,
-    stream: parsed?.stream === true,
+    stream: formatOfPath(route ?? '')?.streams(route ?? '', (parsed ?? {}) as Record<string, unknown>) ?? parsed?.stream === true,
     status: wishes.status,
     responseBytes: 0,
     done: false,
@@ -224,13 +253,14 @@ async function answer(request: IncomingMessage, response: ServerResponse, sequen
   response.once('close', () => {
     exchange.done = true;
   });
-  const gzip = wishes.words.has('gzip') && /\bgzip\b/.test(String(request.headers['accept-encoding'] ?? ''));
+  const wanted = wishes.words.has('gzip') ? 'gzip' : options.coding;
+  const coding = wanted && String(request.headers['accept-encoding'] ?? '').includes(wanted) ? wanted : undefined;
   if (wishes.slowMs) await sleep(wishes.slowMs);
 
-  const route = path.split('?')[0];
   const anthropic = route === '/v1/messages';
-  if (isSink(path)) return sendWhole(response, exchange, JSON.stringify({ bytes: body.bytes, sha256: body.sha256 }), false);
-  if (!anthropic && route !== '/v1/chat/completions') return fail(response, exchange, 404, false);
+  const format = formatOfPath(route ?? '');
+  if (isSink(path)) return sendWhole(response, exchange, JSON.stringify({ bytes: body.bytes, sha256: body.sha256 }));
+  if (!format) return fail(response, exchange, 404, false);
   if (request.method !== 'POST') return fail(response, exchange, 405, anthropic);
   if (wishes.status !== 200) return fail(response, exchange, wishes.status, anthropic);
   if (model === undefined) return fail(response, exchange, 400, anthropic);
@@ -238,20 +268,28 @@ async function answer(request: IncomingMessage, response: ServerResponse, sequen
   const asked: Asked = {
     model,
     stream: exchange.stream,
-    tool: !wishes.words.has('no-tool') && (wishes.words.has('tool') || (Array.isArray(parsed?.tools) && parsed.tools.length > 0)),
+    tool: !wishes.words.has('no-tool') && (wishes.words.has('tool') || (offersTools(parsed) && !HAS_RESULT.test(body.text))),
     thinking: wishes.words.has('thinking') || parsed?.thinking?.type === 'enabled',
     includeUsage: parsed?.stream_options?.include_usage === true,
     bodyBytes: body.bytes,
     bodySha256: body.sha256,
     sequence,
   };
-  if (asked.stream) return sendStream(response, exchange, anthropic ? anthropicStream(asked) : openaiStream(asked), wishes, gzip);
-  return sendWhole(response, exchange, anthropic ? anthropicPlain(asked) : openaiPlain(asked), gzip);
+  if (asked.stream) return sendStream(response, exchange, { parts: format.stream(asked), type: format.streamType }, wishes, coding);
+  return sendWhole(response, exchange, format.plain(asked), coding);
+}
+
+/** The program has given back what a tool did: it gets an answer, and not another call. */
+const HAS_RESULT = /"role":\s*"tool"|"tool_result"|"function_call_output"|"functionResponse"|"toolResult"/;
+
+function offersTools(parsed: { tools?: unknown; toolConfig?: { tools?: unknown } } | undefined): boolean {
+  const tools = parsed?.tools ?? parsed?.toolConfig?.tools;
+  return Array.isArray(tools) && tools.length > 0;
 }
 
 async function fail(response: ServerResponse, exchange: Exchange, status: number, anthropic: boolean): Promise<void> {
   exchange.status = status;
-  await sendWhole(response, exchange, errorBody(status, anthropic), false);
+  await sendWhole(response, exchange, errorBody(status, anthropic));
 }
 
 function listen(server: Server, port: number): Promise<number> {
@@ -281,7 +319,7 @@ export async function startMock(options: MockOptions = {}): Promise<Mock> {
   const open = new Set<Duplex>();
   let sequence = 0;
   const listener = (request: IncomingMessage, response: ServerResponse) => {
-    answer(request, response, ++sequence, log).catch((error: Error) => {
+    answer(request, response, ++sequence, log, options).catch((error: Error) => {
       process.stderr.write(`mock: ${request.method} ${request.url}: ${error.message}\n`);
       response.destroy();
     });

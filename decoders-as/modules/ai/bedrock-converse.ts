@@ -1,7 +1,22 @@
 // Amazon Bedrock's Converse, and the bodies of Nova that have its shape: requests, answers and the events of its streams, whose names are beside their data.
 import { jsonFirst, JsonKind, jsonLength, jsonNext, jsonRawLength, jsonText } from '../../lib/json';
 import { wideFlag } from '../../lib/json-text';
-import { addCall, Call, Choice, choiceOf, findCall, knowsTokens, noteUnknown, setText, setTokens, TEXT_LIMIT, Token, tokensOf } from './answer';
+import {
+  addCall,
+  Call,
+  Choice,
+  choiceAt,
+  choiceCount,
+  choiceOf,
+  findCall,
+  knowsTokens,
+  noteUnknown,
+  setText,
+  setTokens,
+  TEXT_LIMIT,
+  Token,
+  tokensOf,
+} from './answer';
 import { bufAppend, bufFailed, bufLength } from './buf';
 import { noteToken } from './clock';
 import { appendDelta } from './delta';
@@ -262,7 +277,8 @@ export class BedrockConverse extends Format {
     if (!isKind(content, JsonKind.ARRAY)) return;
     for (let b = jsonFirst(content), end = jsonNext(content); b < end; b = jsonNext(b)) {
       const json = find(b, JSON_KEY);
-      if (isKind(json, JsonKind.OBJECT) || isKind(json, JsonKind.ARRAY)) addText(jsonText(json), jsonRawLength(json), wideFlag(jsonText(json), jsonRawLength(json)));
+      if (isKind(json, JsonKind.OBJECT) || isKind(json, JsonKind.ARRAY))
+        addText(jsonText(json), jsonRawLength(json), wideFlag(jsonText(json), jsonRawLength(json)));
       else addPart(find(b, TEXT));
     }
   }
@@ -363,9 +379,10 @@ export class BedrockConverse extends Format {
       if (use) this.startCall(x, use, index);
     } else if (name == MESSAGE_STOP) {
       this.readStop(x, event);
+    } else if (name == METADATA) {
+      this.readUsage(x, event);
       a.done = true;
-    } else if (name == METADATA) this.readUsage(x, event);
-    else if (name != MESSAGE_START && name != BLOCK_STOP) noteUnknown(a, 0);
+    } else if (name != MESSAGE_START && name != BLOCK_STOP) noteUnknown(a, 0);
     return 0;
   }
 
@@ -395,7 +412,9 @@ export class BedrockConverse extends Format {
     return 'other';
   }
 
+  /** The reason of the end is as good as the last event, which only has the usage. */
   isDone(x: Exchange): bool {
-    return x.answer.done;
+    const a = x.answer;
+    return a.done || (choiceCount(a) > 0 && bufLength(choiceAt(a, 0).finish) > 0);
   }
 }

@@ -5,7 +5,20 @@ import { bufAppend, bufFailed } from './buf';
 import { noteToken } from './clock';
 import { appendDelta } from './delta';
 import { Exchange } from './exchange';
-import { addPart, beginMessages, closeContent, closeImages, closeMessage, endMessages, noteImage, openContent, openMessage, pairNumber, pairScalar, pairStops } from './messages';
+import {
+  addPart,
+  beginMessages,
+  closeContent,
+  closeImages,
+  closeMessage,
+  endMessages,
+  noteImage,
+  openContent,
+  openMessage,
+  pairNumber,
+  pairScalar,
+  pairStops,
+} from './messages';
 import { find, findKind, given, isKind, isTrue, keyOfNode } from './nodes';
 import { OpenAiChat, readFailure, take } from './openai-chat';
 import { close, key, openMap, pairNode } from './out';

@@ -57,6 +57,8 @@ function readBody(x: Exchange): void {
   else if (bodyLength(side) && x.status >= 400) {
     a.errorMessage = bufAppend(a.errorMessage, bodyAt(side), min(bodyLength(side), PAGE_KEPT), PAGE_KEPT);
   }
+  // A client that has read the stream's own end may leave before the framing's.
+  if (isStream(side.mode) && side.completeness == Completeness.ABORTED && a.done && side.gaps == 0) side.completeness = Completeness.FULL;
   dropBody(side);
   a.model = bufUnlessBridged(a.model, side.gaps);
   a.id = bufUnlessBridged(a.id, side.gaps);
