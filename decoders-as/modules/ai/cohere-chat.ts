@@ -61,6 +61,12 @@ export class CohereChat extends OpenAiChat {
     }
   }
 
+  protected addContentPart(part: usize): void {
+    const data = find(find(part, DOCUMENT), DATA);
+    if (isKind(data, JsonKind.STRING)) addPart(data);
+    else super.addContentPart(part);
+  }
+
   protected writeParameters(root: usize): void {
     key('parameters');
     openMap();

@@ -5,6 +5,7 @@ import { bufAppend, bufFailed } from './buf';
 import { noteToken } from './clock';
 import { appendDelta } from './delta';
 import { Exchange } from './exchange';
+import { pathEnds } from './format';
 import {
   addPart,
   beginMessages,
@@ -57,8 +58,8 @@ export class Ollama extends OpenAiChat {
     return 'ollama';
   }
 
-  requestType(_x: Exchange): string {
-    return 'chat';
+  requestType(x: Exchange): string {
+    return pathEnds(x, '/api/generate') ? 'completion' : 'chat';
   }
 
   /** A stream unless the request says otherwise. */
