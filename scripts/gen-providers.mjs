@@ -8,7 +8,16 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const load = (name) => parse(readFileSync(join(root, 'schema', name), 'utf8'));
 const { provider: providers } = load('providers.toml');
 const names = new Set(load('events.toml').enum.find((e) => e.name === 'provider').values);
-const FORMATS = new Set(['openai_chat', 'anthropic_messages', 'openai_responses', 'gemini_generate_content', 'bedrock_converse', 'cohere_chat', 'ollama', 'openai_task']);
+const FORMATS = new Set([
+  'openai_chat',
+  'anthropic_messages',
+  'openai_responses',
+  'gemini_generate_content',
+  'bedrock_converse',
+  'cohere_chat',
+  'ollama',
+  'openai_task',
+]);
 const fail = (text) => {
   process.stderr.write(`gen-providers: ${text}\n`);
   process.exit(1);

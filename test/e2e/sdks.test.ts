@@ -1,7 +1,8 @@
 // The providers' own SDKs: a round trip of a tool with each, plain and streamed, over HTTP/1.1 and HTTP/2, in every content coding. What the events say is what the SDK gave
 // its program, field by field.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { PROGRAMS } from '../lib/clients.js';
@@ -148,6 +149,13 @@ describe('SDKs', () => {
   );
   after(async () => {
     await daemon?.stop();
+  });
+
+  it('every event is valid', () => {
+    // The checker of the schemas' own repository, where it lies beside this one.
+    const checker = join(ROOT, '..', 'shared', 'tools', 'check-events.mjs');
+    if (existsSync(checker)) assert.match(spawnSync(PROGRAMS.node, [checker, output], { encoding: 'utf8', maxBuffer: 1 << 26 }).stdout, /, 0 invalid/);
+    assert.ok(events.length > 0);
   });
 
   for (const way of WAYS) {

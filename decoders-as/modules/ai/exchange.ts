@@ -36,6 +36,8 @@ export namespace Request {
   export const OTHER: u32 = 2;
   /** Told. */
   export const TOLD: u32 = 3;
+  /** A message of MCP (mcp.ts). */
+  export const RPC: u32 = 4;
 }
 
 /** One message of an exchange. */

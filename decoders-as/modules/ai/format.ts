@@ -21,6 +21,7 @@ export namespace FormatId {
   export const COHERE_CHAT: u32 = 6;
   export const BEDROCK_CONVERSE: u32 = 7;
   export const OPENAI_TASK: u32 = 8;
+  export const MCP: u32 = 9;
 }
 
 /** The stream event at hand, where events have names beside their data (AWS event streams). */

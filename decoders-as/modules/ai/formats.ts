@@ -13,6 +13,17 @@ import { OpenAiResponses } from './openai-responses';
 import { isTaskPath, OpenAiTask, taskInput } from './openai-task';
 import { key as keyFor } from './text';
 
+/** MCP is told by mcp.ts; as a format it only has a name. */
+class Mcp extends OpenAiTask {
+  name(): string {
+    return 'mcp';
+  }
+
+  fallbackProvider(): string {
+    return 'mcp_server';
+  }
+}
+
 const openAiChat: Format = new OpenAiChat();
 const anthropicMessages: Format = new AnthropicMessages();
 const openAiResponses: Format = new OpenAiResponses();
@@ -21,6 +32,7 @@ const ollama: Format = new Ollama();
 const cohereChat: Format = new CohereChat();
 const bedrockConverse: Format = new BedrockConverse();
 const openAiTask: Format = new OpenAiTask();
+const mcp: Format = new Mcp();
 
 const MESSAGES: u64 = keyFor('messages');
 const MODEL: u64 = keyFor('model');
@@ -50,6 +62,7 @@ export function formatOf(id: u32): Format {
   if (id == FormatId.COHERE_CHAT) return cohereChat;
   if (id == FormatId.BEDROCK_CONVERSE) return bedrockConverse;
   if (id == FormatId.OPENAI_TASK) return openAiTask;
+  if (id == FormatId.MCP) return mcp;
   return id == FormatId.OPENAI_RESPONSES ? openAiResponses : openAiChat;
 }
 

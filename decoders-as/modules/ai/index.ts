@@ -16,6 +16,7 @@ import { setNow } from './clock';
 import { counters } from './counters';
 import { addExchange, Exchange, exchangeCount, exchangesFull, findExchange, freeExchange, initExchanges, oldestExchange, Request, Side } from './exchange';
 import { Head, readHead, takeRequestHead, takeResponseHead } from './head';
+import { settleRpc } from './mcp';
 import { settleRequest } from './request';
 import { settleResponse } from './response';
 import { initResults } from './tool-result';
@@ -71,7 +72,9 @@ function onInit(outCap: u32, flags: u32, maxConns: u32): i32 {
 function settle(x: Exchange): i32 {
   if (x.request.ended && settleRequest(x) == Status.FULL) return Status.FULL;
   if (!x.response.ended || x.state == Request.CANDIDATE) return Status.DONE;
-  if (x.state != Request.OTHER && settleResponse(x) == Status.FULL) return Status.FULL;
+  if (x.state == Request.RPC) {
+    if (settleRpc(x) == Status.FULL) return Status.FULL;
+  } else if (x.state != Request.OTHER && settleResponse(x) == Status.FULL) return Status.FULL;
   if (judge(x) == Status.FULL) return Status.FULL;
   freeExchange(changetype<usize>(x));
   return Status.DONE;

@@ -10,6 +10,7 @@ import { emit } from './emit';
 import { bodyAt, bodyLength, dropBody, Exchange, Mode, Request } from './exchange';
 import { FormatId } from './format';
 import { formatOf, formatOfRequest } from './formats';
+import { isRpc, tellRpc } from './mcp';
 import { hasLoss, openReasons, pairAuth, pairCommonMeta, pairExt, pairLimitations, reason, reasonsOf } from './meta';
 import { find } from './nodes';
 import { close, hexText, item, key, literal, openArray, pairBool, pairLiteral, pairUint } from './out';
@@ -126,6 +127,13 @@ export function settleRequest(x: Exchange): i32 {
   deep = jsonDeep > 0;
   const bare = side.mode != Mode.JSON || jsonKind(root) != JsonKind.OBJECT;
   const broken = hasLoss(side) || (end != JsonEnd.WHOLE && !bare);
+  if (!bare && isRpc(root)) {
+    const told = tellRpc(x, root);
+    jsonRelease(mark);
+    if (told == Status.FULL) return told;
+    dropBody(side);
+    return told;
+  }
   x.format = bare && !broken ? FormatId.NONE : formatOfRequest(x, root, broken);
   let status = Status.DONE;
   if (x.format == FormatId.NONE) {

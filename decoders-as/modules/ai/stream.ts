@@ -7,9 +7,10 @@ import { NAME_LIMIT, newAnswer, setText } from './answer';
 import { bufSet } from './buf';
 import { counters } from './counters';
 import { learn, takeDelta } from './delta';
-import { Exchange, Mode } from './exchange';
+import { Exchange, Mode, Request } from './exchange';
 import { FormatId, StreamEvent } from './format';
 import { formatOf, formatOfResponse } from './formats';
+import { keepRpc } from './mcp';
 import { find, findKind, isKind } from './nodes';
 import { isText, key as keyFor } from './text';
 
@@ -74,6 +75,10 @@ function takeChunk(x: Exchange, data: usize, length: u32): void {
 let chunkArea: usize = 0;
 
 function takeEvent(x: Exchange, data: usize, length: u32): void {
+  if (x.state == Request.RPC) {
+    keepRpc(x, data, length);
+    return;
+  }
   if (x.templateName == StreamEvent.name && takeDelta(x, data, length)) return;
   x.holeEnd = 0;
   x.templateName = StreamEvent.name;

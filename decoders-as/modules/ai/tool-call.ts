@@ -27,7 +27,8 @@ function serverLength(at: usize, length: u32): i32 {
   return -1;
 }
 
-function writeTool(call: Call): string {
+/** Writes tool{name, type, provider, server}. Returns the type. */
+export function pairTool(call: Call): string {
   const at = bufAt(call.name);
   const length = bufLength(call.name);
   const server = serverLength(at, length);
@@ -81,11 +82,13 @@ function writeRisk(type: string): void {
 
 export function writeCallData(x: Exchange, index: u32): void {
   const call = callAt(x.answer, index);
-  const type = writeTool(call);
+  const type = pairTool(call);
   pairCallId('call_id', x, call, index);
-  pairLiteral('triggered_by', 'llm_decision');
+  if (x.state != Request.CANDIDATE) pairLiteral('triggered_by', 'llm_decision');
   invalidArguments = !pairObjectArguments(bufAt(call.args), bufLength(call.args));
   writeRisk(type);
+  // A call that a program makes itself belongs to no request to a model.
+  if (x.state == Request.CANDIDATE) return;
   key('request_id');
   hexText('req_', x.key);
   if (x.state == Request.LOST) return;

@@ -63,7 +63,7 @@ function writeNote(x: Exchange): bool {
 /** An exchange is over and about to be freed. Status.FULL: to be called again, nothing has changed. */
 export function judge(x: Exchange): i32 {
   const whole = x.request.completeness == Completeness.FULL && x.response.completeness == Completeness.FULL;
-  const ai = x.state == Request.TOLD || isKnownHost(x);
+  const ai = x.state == Request.TOLD || x.state == Request.RPC || isKnownHost(x);
   if (!ai && (x.state != Request.OTHER || !whole || bufLength(x.request.origin) < TlsData.SIZE)) return Status.DONE;
   const watched = watchedOf(x.conn);
   if (ai) watched.ai = true;
