@@ -12,6 +12,7 @@
 //
 // Sizes that are not known yet: openMap()/openArray() write a 5-byte head that close() fills in; openBin() one that append() extends as long as
 // nothing else was written.
+import { copyBytes } from '../lib/bytes';
 import { utf8End, utf8Repair, utf8Replaced } from '../lib/utf8';
 
 @unmanaged
@@ -194,7 +195,7 @@ export class Writer {
   /** Bytes that are msgpack already. */
   raw(from: usize, length: usize): void {
     const at = this.take(length);
-    if (at) memory.copy(at, from, length);
+    if (at) copyBytes(at, from, length);
   }
 
   /** Head of a text of `length` bytes, which raw() then writes: for a text that lies in pieces and is known to be UTF-8. */

@@ -1,5 +1,6 @@
 // Copies text out of JSON or out of a body: escapes are undone, invalid UTF-8 and lone surrogates become U+FFFD. It never writes past the
 // limit it is given, plus COPY_SLACK.
+import { copyBytes } from './bytes';
 import { JsonFlag } from './json';
 
 /** Bytes past the end of the copied text that may be overwritten. */
@@ -18,25 +19,6 @@ export function resetPoints(): void {
 /** Counts code points that were written without copyText. */
 export function addPoints(points: u32): void {
   copiedPoints += points;
-}
-
-/** memory.copy of areas that do not overlap, without the call it costs for short ones. */
-export function copyBytes(to: usize, from: usize, length: usize): void {
-  if (length >= 256) {
-    memory.copy(to, from, length);
-  } else if (length >= 16) {
-    const last = length - 16;
-    for (let i: usize = 0; i < last; i += 16) v128.store(to + i, v128.load(from + i));
-    v128.store(to + last, v128.load(from + last));
-  } else if (length >= 8) {
-    store<u64>(to, load<u64>(from));
-    store<u64>(to + length - 8, load<u64>(from + length - 8));
-  } else if (length >= 4) {
-    store<u32>(to, load<u32>(from));
-    store<u32>(to + length - 4, load<u32>(from + length - 4));
-  } else {
-    for (let i: usize = 0; i < length; i++) store<u8>(to + i, load<u8>(from + i));
-  }
 }
 
 /** Bytes written beyond one per code point, in the copy at hand. */

@@ -3,7 +3,7 @@
 //   bytes ─► lines (LF, CR or CRLF) ─► fields ─► blank line: sink(data, event name)
 //
 // A line that arrives whole is read in place; only a line cut by the end of the bytes, and data that waits for its blank line, are copied.
-import { copyBytes } from './json-text';
+import { copyBytes } from './bytes';
 
 /** Longest line, and longest data of one event. */
 export const SSE_LIMIT: u32 = 1 << 20;

@@ -2,11 +2,18 @@
 
 /** Address of the first byte in [at, end) that is not ASCII, or end. */
 export function asciiEnd(at: usize, end: usize): usize {
-  while (at + 16 <= end) {
-    const mask = i8x16.bitmask(v128.load(at));
-    if (mask != 0) return at + ctz(mask);
-    at += 16;
+  if (at + 16 <= end) {
+    while (at + 16 <= end) {
+      const mask = i8x16.bitmask(v128.load(at));
+      if (mask != 0) return at + ctz(mask);
+      at += 16;
+    }
+    if (at == end) return end;
+    // The last 16 bytes, some of them once more.
+    const mask = i8x16.bitmask(v128.load(end - 16));
+    return mask != 0 ? end - 16 + ctz(mask) : end;
   }
+  if (at + 8 <= end && ((load<u64>(at) | load<u64>(end - 8)) & 0x8080808080808080) == 0) return end;
   while (at < end && load<u8>(at) < 0x80) at++;
   return at;
 }

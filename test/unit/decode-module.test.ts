@@ -1,11 +1,17 @@
 // Tests that the host refuses decoder modules that break the ABI or reach for more than the sandbox gives, and survives those that misbehave.
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import binaryen from 'binaryen';
+import fc from 'fast-check';
 import { pack } from 'msgpackr';
 import { Chain } from '../../host/src/decode/chain.js';
 import { compileDecoder, DecoderError, DecoderModule } from '../../host/src/decode/decoder-module.js';
+import { loadDecoder } from '../../host/src/decode/load.js';
+import { recordEnds } from '../../host/src/decode/record-ends.js';
 import { Kind } from '../../host/src/gen/records.js';
+import { tlsData, unpackAll } from '../lib/records.js';
+import { ROOT } from '../lib/run.js';
 
 const LIMITS = { inBytes: 4096, outBytes: 4096, maxConnections: 4, memoryBytes: 1 << 20 };
 
@@ -136,9 +142,79 @@ describe('the chain', () => {
     assert.match(lines[0] ?? '', /decoder bad: oisp_process/);
   });
 
+  it('gives a buffer that a module trapped on again, record by record, and leaves out only what it traps on again', () => {
+    // It copies what it is given to lane 1, and traps on a question mark.
+    const copy = `(local $i i32)
+      (block $end (loop $next
+        (br_if $end (i32.ge_u (local.get $i) (local.get 0)))
+        (if (i32.eq (i32.load8_u (i32.add (i32.const 8192) (local.get $i))) (i32.const 63)) (then unreachable))
+        (i32.store8 (i32.add (i32.const 16384) (local.get $i)) (i32.load8_u (i32.add (i32.const 8192) (local.get $i))))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br $next)))
+      (global.set $len (local.get 0)) (i32.const 0)`;
+    const picky = decoder(
+      {
+        consumes: [Kind.http_head],
+        produces: [],
+        process: copy,
+        consumed: '(global.get $len)',
+        outLength: '(if (result i32) (local.get 0) (then (global.get $len)) (else (i32.const 0)))',
+        extra: '(global $len (mut i32) (i32.const 0))',
+      },
+      'picky',
+    );
+    const chain = new Chain([loadDecoder(join(ROOT, 'dist', 'decoders', 'http.wasm')), picky]);
+    const targets = ['/a', '/b', '/c?', '/d', '/e?', '/f'];
+    const bytes = Buffer.from(targets.map((target) => `GET ${target} HTTP/1.1\r\n\r\n`).join(''));
+    const seen: string[] = [];
+    const take = (lane: Uint8Array, name: string) => {
+      if (name === 'picky') for (const record of unpackAll(Buffer.from(lane))) if (record[0] === Kind.http_head) seen.push(String(record[9]));
+    };
+    chain.process(tlsData({ side: 'write', offset: 0, bytes }), take);
+    const { picky: stats } = chain.stats();
+    assert.deepEqual(seen, ['/a', '/b', '/d', '/f']);
+    assert.deepEqual([stats?.traps, stats?.quarantined, stats?.given_up], [3, 2, 0]);
+    chain.process(tlsData({ side: 'write', offset: bytes.length, bytes: Buffer.from(`${'GET /?? HTTP/1.1\r\n\r\n'.repeat(6)}`) }), take);
+    assert.deepEqual(
+      [chain.stats()['picky']?.quarantined, chain.stats()['picky']?.given_up],
+      [2 + 4, 5],
+      'four heads; the end of the fourth, and two whole requests',
+    );
+  });
+
   it('refuses modules that feed each other', () => {
     const one = decoder({ consumes: [Kind.tls_data, Kind.http_body], produces: [Kind.http_head] }, 'one');
     const two = decoder({ consumes: [Kind.http_head], produces: [Kind.http_body] }, 'two');
     assert.throws(() => new Chain([one, two]), refused(/feed each other: one -> two -> one/));
+  });
+});
+
+describe('recordEnds', () => {
+  it('finds the end of every record that msgpackr writes, and stops at one that is cut', () => {
+    const valueArb = fc.letrec((tie) => ({
+      value: fc.oneof(
+        { maxDepth: 4 },
+        fc.constantFrom(null, true, false, 0, -1, 127, -33, 128, 65_536, 2 ** 40, 1.5),
+        fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+        fc.string({ maxLength: 70 }),
+        fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
+        fc.array(tie('value'), { maxLength: 20 }),
+        fc.dictionary(fc.string({ maxLength: 5 }), tie('value'), { maxKeys: 4 }),
+      ),
+    })).value;
+    fc.assert(
+      fc.property(fc.array(fc.array(valueArb, { maxLength: 20 }), { maxLength: 6 }), fc.nat(5), (records, cut) => {
+        const packed = records.map((record) => Buffer.from(pack(record)));
+        const ends = packed.map((_, i) => packed.slice(0, i + 1).reduce((sum, { length }) => sum + length, 0));
+        const whole = Buffer.concat(packed);
+        assert.deepEqual(recordEnds(whole), ends);
+        if (packed.length > 0 && cut > 0)
+          assert.deepEqual(
+            recordEnds(whole.subarray(0, Math.max(0, whole.length - cut))),
+            ends.filter((end) => end <= whole.length - cut),
+          );
+      }),
+      { numRuns: 500 },
+    );
   });
 });

@@ -1,7 +1,8 @@
 // Growing byte buffers under one global budget; it never grows one past its own limit, and what is refused is counted.
 //
 // A buffer is an address: 0 is the empty one. At it: u32 length, u32 capacity, then the bytes and BUF_SLACK more.
-import { COPY_SLACK, copyBytes, copyText } from '../../lib/json-text';
+import { copyBytes } from '../../lib/bytes';
+import { COPY_SLACK, copyText } from '../../lib/json-text';
 
 const HEAD: usize = 8;
 /** What a buffer costs beside its bytes: its head, its slack and the allocator's share. */

@@ -1,7 +1,8 @@
 // Writes maps, arrays and text of one event into the event lane; it never counts pairs by hand and never lets a text be longer than the caps allow.
 import { eventsOut } from '../../abi/module';
 import { JsonFlag, jsonFlags, jsonKind, JsonKind, jsonLength, jsonPoints, jsonText } from '../../lib/json';
-import { addPoints, copiedPoints, copyBytes, copyText, resetPoints, wideFlag } from '../../lib/json-text';
+import { copyBytes } from '../../lib/bytes';
+import { addPoints, copiedPoints, copyText, resetPoints, wideFlag } from '../../lib/json-text';
 import { bufAt, bufLength } from './buf';
 
 const DEPTH: u32 = 32;

@@ -27,8 +27,8 @@ export function framingField(head: Head, field: u32, value: usize, length: usize
   return Fault.NONE;
 }
 
-/** Adds one field as msgpack, or cuts the head where its limit is reached. A value has at most LINE_MAX bytes. */
-export function keepField(head: Head, name: usize, nameLength: usize, value: usize, valueLength: usize): void {
+/** Adds one field as msgpack, or cuts the head where its limit is reached. A value has at most LINE_MAX bytes. @param token the name is known to be ASCII */
+export function keepField(head: Head, name: usize, nameLength: usize, value: usize, valueLength: usize, token: bool): void {
   const fields = head.fields;
   if (fields.length > HEAD_MAX) return;
   if (!fields.reserve(3 * nameLength + 3 * valueLength + 16)) {
@@ -36,7 +36,10 @@ export function keepField(head: Head, name: usize, nameLength: usize, value: usi
     return;
   }
   fieldWriter.open(fields.ptr + fields.length, fields.capacity - fields.length);
-  fieldWriter.str(name, nameLength);
+  if (token) {
+    fieldWriter.strHead(nameLength);
+    fieldWriter.raw(name, nameLength);
+  } else fieldWriter.str(name, nameLength);
   fieldWriter.str(value, valueLength);
   const length = fields.length + fieldWriter.length;
   if (length > HEAD_MAX) {

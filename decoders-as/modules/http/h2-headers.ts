@@ -87,5 +87,5 @@ function takeOther(head: Head): void {
     if (Block.fault == Fault.NONE) Block.fault = fault;
   }
   if (Field.nameLength > NAME_MAX || Field.valueLength > VALUE_MAX) head.cut = true;
-  keepField(head, Field.name, min(Field.nameLength, NAME_MAX), Field.value, min(Field.valueLength, VALUE_MAX));
+  keepField(head, Field.name, min(Field.nameLength, NAME_MAX), Field.value, min(Field.valueLength, VALUE_MAX), false);
 }

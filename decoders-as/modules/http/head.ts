@@ -201,6 +201,6 @@ function headerLine(head: Head): u32 {
     if (fault != Fault.NONE) return fault;
   }
   if (Taken.cut) head.cut = true;
-  keepField(head, at, name - at, value, valueEnd - value);
+  keepField(head, at, name - at, value, valueEnd - value, true);
   return Fault.NONE;
 }

@@ -90,12 +90,13 @@ function flowLines({ source, pipeline, shards, sink, sink_name, last_problem }: 
     ...heading('Shards'),
   ];
   const rows = shards.flatMap((shard, number) =>
-    Object.entries(shard.modules).map(([name, { rejected, traps, memory_bytes, counters }]) => [
+    Object.entries(shard.modules).map(([name, { rejected, traps, quarantined, given_up, memory_bytes, counters }]) => [
       String(number),
       name,
       bytesText(memory_bytes),
       String(rejected),
       String(traps),
+      String(quarantined + given_up),
       Object.entries(counters)
         .filter(([, value]) => value > 0)
         .slice(0, MOST_COUNTERS)
@@ -103,7 +104,7 @@ function flowLines({ source, pipeline, shards, sink, sink_name, last_problem }: 
         .join(', '),
     ]),
   );
-  return [...lines, ...titled([['SHARD', 'MODULE', 'MEMORY', 'REJECTED', 'TRAPS', 'COUNTERS'], ...rows])];
+  return [...lines, ...titled([['SHARD', 'MODULE', 'MEMORY', 'REJECTED', 'TRAPS', 'LEFT OUT', 'COUNTERS'], ...rows])];
 }
 
 /** Counters of a module that a line shows; --json has all. */

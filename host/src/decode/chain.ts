@@ -1,6 +1,7 @@
 // The router of one shard: hands whole buffers from module to module by the kinds they declare, and never looks into a record.
 import { Kind } from '../gen/records.js';
 import { type CompiledDecoder, DecoderError, type DecoderLimits, type DecoderManifest, DecoderModule, type LaneSink } from './decoder-module.js';
+import { recordEnds } from './record-ends.js';
 
 /** A module file, ready to be instantiated in any thread. */
 export interface LoadedDecoder {
@@ -20,6 +21,8 @@ export const CHAIN_BUFFER_BYTES = MEBI;
 const EVENT_LANE_BYTES = 24 * MEBI;
 const MEMORY_BYTES = 512 * MEBI;
 const MAX_CONNECTIONS = 16384;
+/** Records of one buffer that an instance may trap on before the rest of it is given up: each costs a new instance. */
+const RETRIES = 4;
 
 /** What a module did since the chain was made; survives a rebuilt instance. */
 export interface ModuleCounters {
@@ -28,6 +31,9 @@ export interface ModuleCounters {
   /** Buffers rejected as malformed, and instances lost to a trap. */
   rejected: number;
   traps: number;
+  /** Records that an instance trapped on and that were left out; and those behind them that were given up with their buffer. */
+  quarantined: number;
+  given_up: number;
   memory_bytes: number;
   /** The module's own counters (oisp_stats), summed over its instances. */
   counters: Record<string, number>;
@@ -50,6 +56,8 @@ interface Stage {
   next: Stage[];
   rejected: number;
   traps: number;
+  quarantined: number;
+  givenUp: number;
   /** Counters of instances that are gone. */
   past: Record<string, number>;
 }
@@ -89,7 +97,7 @@ export class Chain {
    */
   process(bytes: Uint8Array, toHost: HostSink, kinds: number = ALL_KINDS): void {
     this.toHost = toHost;
-    for (const stage of this.entries) if (stage.sourceKinds & kinds) this.run(stage, (instance, sink) => instance.process(bytes, sink));
+    for (const stage of this.entries) if (stage.sourceKinds & kinds) this.feed(stage, bytes);
   }
 
   /** @param seconds on the record clock (CLOCK_BOOTTIME). */
@@ -113,6 +121,8 @@ export class Chain {
         sha256: stage.decoder.compiled.sha256,
         rejected: stage.rejected,
         traps: stage.traps,
+        quarantined: stage.quarantined,
+        given_up: stage.givenUp,
         memory_bytes: stage.instance.memoryBytes,
         counters: addCounters({ ...stage.past }, stage.instance.stats()),
       };
@@ -139,10 +149,22 @@ export class Chain {
       limits.outBytes = EVENT_LANE_BYTES;
       instance = new DecoderModule(decoder.compiled, limits, this.options.log);
     }
-    return { decoder, instance, manifest: instance.manifest, limits, sourceKinds: sourceKinds(instance.manifest), next: [], rejected: 0, traps: 0, past: {} };
+    return {
+      decoder,
+      instance,
+      manifest: instance.manifest,
+      limits,
+      sourceKinds: sourceKinds(instance.manifest),
+      next: [],
+      rejected: 0,
+      traps: 0,
+      quarantined: 0,
+      givenUp: 0,
+      past: {},
+    };
   }
 
-  private run(stage: Stage, step: (instance: DecoderModule, sink: LaneSink) => void): void {
+  private run(stage: Stage, step: (instance: DecoderModule, sink: LaneSink) => void): DecoderError | undefined {
     try {
       step(stage.instance, (lane, bytes) => this.route(stage, lane, bytes));
     } catch (error) {
@@ -150,13 +172,35 @@ export class Chain {
       this.options.log?.(`decoder ${stage.decoder.name}: ${error.message}`);
       if (error.code === 'rejected') stage.rejected++;
       else this.rebuild(stage);
+      return error;
     }
+    return undefined;
+  }
+
+  /**
+   * Gives a buffer to a module. One that a module behind others traps on is given again, record by record, to the new instance: only what it traps on again
+   * is left out. A module that sources feed has counted some of it into the ledger of bytes already: for it the rest of the buffer is lost, and named there.
+   */
+  private feed(stage: Stage, bytes: Uint8Array): void {
+    const error = this.run(stage, (instance, sink) => instance.process(bytes, sink));
+    if (error?.code !== 'trap' || stage.sourceKinds !== 0) return;
+    const rest = bytes.subarray(error.done);
+    const ends = recordEnds(rest);
+    let left = RETRIES;
+    ends.forEach((end, i) => {
+      const record = rest.subarray(ends[i - 1] ?? 0, end);
+      if (left === 0) stage.givenUp++;
+      else if (this.run(stage, (instance, sink) => instance.process(record, sink))?.code === 'trap') {
+        left--;
+        stage.quarantined++;
+      }
+    });
   }
 
   private route(from: Stage, lane: 0 | 1, bytes: Uint8Array): void {
     this.options.tap?.(from.decoder.name, lane, bytes);
     if (lane === 1) this.toHost(bytes, from.decoder.name);
-    else for (const stage of from.next) this.run(stage, (instance, sink) => instance.process(bytes, sink));
+    else for (const stage of from.next) this.feed(stage, bytes);
   }
 
   /** A trap costs the instance and the connections it knew; what it had counted is kept. */

@@ -59,6 +59,9 @@ export interface CompiledDecoder {
 
 /** Why a module was refused or gave up: `refused` before it ran, `rejected` a batch, `trap` the instance is lost. */
 export class DecoderError extends Error {
+  /** Of a trap in process(): bytes of the batch that were decoded before, their output taken. */
+  done = 0;
+
   constructor(
     readonly code: 'refused' | 'rejected' | 'trap',
     message: string,
@@ -143,13 +146,20 @@ export class DecoderModule {
     if (bytes.length > this.limits.inBytes)
       throw new DecoderError('rejected', `a batch of ${bytes.length} bytes exceeds the in buffer of ${this.limits.inBytes}`);
     this.bytes().set(bytes, this.inAt);
-    let code = this.processCall(bytes.length);
-    for (;;) {
-      const given = this.drain(sink) || this.lend();
-      if (code < 0) throw new DecoderError('rejected', this.lastError());
-      if (this.consumed() >= bytes.length) return;
-      if (!given) throw new DecoderError('trap', 'stopped without input consumed or output made');
-      code = this.call('oisp_resume');
+    let done = 0;
+    try {
+      let code = this.processCall(bytes.length);
+      for (;;) {
+        const given = this.drain(sink) || this.lend();
+        if (code < 0) throw new DecoderError('rejected', this.lastError());
+        done = this.consumed();
+        if (done >= bytes.length) return;
+        if (!given) throw new DecoderError('trap', 'stopped without input consumed or output made');
+        code = this.call('oisp_resume');
+      }
+    } catch (error) {
+      if (error instanceof DecoderError) error.done = Math.max(0, Math.min(done, bytes.length));
+      throw error;
     }
   }
 

@@ -180,6 +180,17 @@ export const metricTable: Readonly<Record<string, MetricRow>> = {
     ['shard', 'module'],
     modules(({ traps }) => traps),
   ),
+  module_quarantined_total: counter(
+    'Records that a decoder module trapped on twice, which were left out, and those given up with their buffer.',
+    ['shard', 'module', 'what'],
+    ({ shards }) =>
+      shards.flatMap(({ modules: all }, shard) =>
+        Object.entries(all).flatMap(([name, { quarantined, given_up }]): Sample[] => [
+          [quarantined, String(shard), name, 'trapped'],
+          [given_up, String(shard), name, 'given_up'],
+        ]),
+      ),
+  ),
   module_memory_bytes: gauge(
     'Linear memory of a decoder module.',
     ['shard', 'module'],
