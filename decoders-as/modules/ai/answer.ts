@@ -46,7 +46,9 @@ export class Call {
   id: usize = 0;
   name: usize = 0;
   type: usize = 0;
-  /** MCP server, when the answer names one. */
+  /** It goes to an MCP server. */
+  mcp: bool = false;
+  /** Its name, when it is told. */
   server: usize = 0;
   /** JSON text. */
   args: usize = 0;

@@ -68,7 +68,7 @@ export class Side {
   lentLength: u32 = 0;
 }
 
-/** Made by addExchange(): every field begins as 0, but provider. */
+/** Made by makeExchange(): every field begins as 0, but provider. */
 @unmanaged
 export class Exchange extends Entry {
   conn: u64 = 0;
@@ -158,21 +158,27 @@ export function exchangesFull(): bool {
   return table.count >= table.limit;
 }
 
-/** A new exchange; the table must have room. */
-export function addExchange(conn: u64, stream: u32): usize {
+/** An exchange that no table knows. */
+export function makeExchange(): Exchange {
   // One piece of memory: the exchange and its two sides.
   const at = heap.alloc(offsetof<Exchange>() + 2 * offsetof<Side>());
   memory.fill(at, 0, offsetof<Exchange>() + 2 * offsetof<Side>());
   const x = changetype<Exchange>(at);
-  x.key = hash64(conn, stream, 1);
-  x.conn = conn;
-  x.stream = stream;
   x.provider = -1;
   x.request = changetype<Side>(at + offsetof<Exchange>());
   x.response = changetype<Side>(at + offsetof<Exchange>() + offsetof<Side>());
-  table.insert(at);
-  found = at;
-  return at;
+  return x;
+}
+
+/** A new exchange; the table must have room. */
+export function addExchange(conn: u64, stream: u32): usize {
+  const x = makeExchange();
+  x.key = hash64(conn, stream, 1);
+  x.conn = conn;
+  x.stream = stream;
+  found = changetype<usize>(x);
+  table.insert(found);
+  return found;
 }
 
 function freeSide(side: Side): void {

@@ -17,6 +17,7 @@ import { counters } from './counters';
 import { addExchange, Exchange, exchangeCount, exchangesFull, findExchange, freeExchange, initExchanges, oldestExchange, Request, Side } from './exchange';
 import { Head, readHead, takeRequestHead, takeResponseHead } from './head';
 import { settleRpc } from './mcp';
+import { initStdio, takePipe } from './mcp-stdio';
 import { settleRequest } from './request';
 import { settleResponse } from './response';
 import { initResults } from './tool-result';
@@ -65,6 +66,7 @@ function onInit(outCap: u32, flags: u32, maxConns: u32): i32 {
   initExchanges(maxConns);
   initVerdicts(maxConns);
   initResults(RESULTS_REMEMBERED);
+  initStdio();
   return 0;
 }
 
@@ -173,7 +175,8 @@ function onRecord(kind: u32, at: usize, end: usize): i32 {
   if (kind == Kind.HTTP_BODY) status = onBody(at, end);
   else if (kind == Kind.HTTP_HEAD) status = onHead(at, end);
   else if (kind == Kind.HTTP_END) status = onEnd(at, end);
-  if (status == Status.BAD) setError('an http record with other elements than the ABI has, kind ', kind);
+  else if (kind == Kind.PIPE_DATA) status = takePipe(at, end);
+  if (status == Status.BAD) setError('a record with other elements than the ABI has, kind ', kind);
   return status;
 }
 
@@ -200,6 +203,7 @@ function onStats(): void {
   stat('tool_results', counters.toolResults);
   stat('tool_results_repeated', counters.resultsRepeated);
   stat('tool_results_left_out', counters.resultsLeftOut);
+  stat('rpc_ambiguous', counters.rpcAmbiguous);
   stat('orphan_responses', counters.orphans);
   stat('other_requests', counters.otherRequests);
   stat('server_side_requests', counters.serverSide);
@@ -224,5 +228,15 @@ function onStats(): void {
   stat('bytes_held', <u64>bufHeld + sseHeld + eventsHeld);
 }
 
-defineModule('ai', '0.1.0', [Kind.HTTP_HEAD, Kind.HTTP_BODY, Kind.HTTP_END], [Kind.CONN_NOTE, Kind.EVENT], onInit, onRecord, onTick, onFlush, onStats);
+defineModule(
+  'ai',
+  '0.1.0',
+  [Kind.PIPE_DATA, Kind.HTTP_HEAD, Kind.HTTP_BODY, Kind.HTTP_END],
+  [Kind.CONN_NOTE, Kind.EVENT],
+  onInit,
+  onRecord,
+  onTick,
+  onFlush,
+  onStats,
+);
 beforeReturn(returnLent);

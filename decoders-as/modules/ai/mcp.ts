@@ -53,7 +53,7 @@ export function isRpc(root: usize): bool {
 /** Tells the call that a request makes, if it makes one. Status.FULL: to be called again. */
 export function tellRpc(x: Exchange, root: usize): i32 {
   x.format = FormatId.MCP;
-  if (keyOfNode(find(root, METHOD)) == TOOLS_CALL && !x.asked) {
+  if (isToolCall(root) && !x.asked) {
     takeCall(x, find(root, PARAMS));
     if (callCount(x.answer) && emit(x, EventType.TOOL_CALL, x.request.headTs, x.request.origin, 0, writeCallData, writeCallMeta) == Status.FULL)
       return Status.FULL;
@@ -64,19 +64,47 @@ export function tellRpc(x: Exchange, root: usize): i32 {
   return Status.DONE;
 }
 
-function takeCall(x: Exchange, params: usize): void {
+/** Is this a request of JSON-RPC for a tool? */
+export function isToolCall(message: usize): bool {
+  return keyOfNode(find(message, METHOD)) == TOOLS_CALL;
+}
+
+/** Is this what JSON-RPC answers a request with? */
+export function isRpcAnswer(message: usize): bool {
+  return keyOfNode(find(message, JSONRPC)) == TWO && (given(find(message, RESULT)) || given(find(message, ERROR)));
+}
+
+/** Puts a tool's name, a buffer, into the answer of an exchange that has none yet. */
+export function takeCallName(x: Exchange, name: usize): void {
+  const call = addCall(x.answer, 0, 0);
+  if (!call) return;
+  call.name = bufAppend(call.name, bufAt(name), bufLength(name), 1024);
+  call.mcp = true;
+}
+
+/** The message that writeResultData() reads. */
+export function answerRoot(message: usize): void {
+  root = message;
+}
+
+export function writeRpcCall(x: Exchange, _index: u32): void {
+  writeCallData(x, 0);
+}
+
+export function takeCall(x: Exchange, params: usize): void {
   if (!changetype<usize>(x.answer)) x.answer = newAnswer();
   const a = x.answer;
   if (callCount(a)) return;
   const call = addCall(a, 0, 0);
   if (!call) return;
   call.name = setText(call.name, find(params, NAME));
-  call.server = bufAppend(call.server, bufAt(x.host), bufLength(x.host), 256);
+  if (bufLength(x.host)) call.server = bufAppend(call.server, bufAt(x.host), bufLength(x.host), 256);
+  call.mcp = true;
   const args = find(params, ARGUMENTS);
   if (isKind(args, JsonKind.OBJECT)) call.args = bufAppend(call.args, jsonText(args), jsonRawLength(args), TEXT_LIMIT);
 }
 
-function writeCallMeta(x: Exchange, _index: u32): void {
+export function writeCallMeta(x: Exchange, _index: u32): void {
   const format = formatOf(x.format);
   const loss = hasLoss(x.request);
   pairCommonMeta(x, format, loss);
@@ -120,7 +148,7 @@ export function settleRpc(x: Exchange): i32 {
   return status;
 }
 
-function writeResultData(x: Exchange, _index: u32): void {
+export function writeResultData(x: Exchange, _index: u32): void {
   const call = callAt(x.answer, 0);
   pairTool(call);
   pairCallId('call_id', x, call, 0);
@@ -165,7 +193,7 @@ function addContent(result: usize): void {
   }
 }
 
-function writeResultMeta(x: Exchange, _index: u32): void {
+export function writeResultMeta(x: Exchange, _index: u32): void {
   const format = formatOf(x.format);
   const loss = hasLoss(x.response) || x.jsonEnd != JsonEnd.WHOLE;
   pairCommonMeta(x, format, loss);

@@ -38,7 +38,7 @@ export function pairTool(call: Call): string {
   openMap();
   pairBuf('name', call.name);
   pairLiteral('type', type);
-  pairLiteral('provider', server >= 0 || bufLength(call.server) ? 'mcp' : 'native');
+  pairLiteral('provider', server >= 0 || call.mcp || bufLength(call.server) ? 'mcp' : 'native');
   if (server >= 0) {
     key('server');
     bytesText(at + 5, server);

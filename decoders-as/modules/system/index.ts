@@ -6,7 +6,7 @@ import { FileIo, FileName, INTERP_AREA, Kind, PathFlag, ProcHow, RecHeader, SCRI
 import { eventHead, missingOut } from './event';
 import { onFileIo, onFileName, onFileOpen } from './files';
 import { argsOut, commLength, PathText, pathOf, resolveName } from './text';
-import { countUndecoded, Undecoded } from './undecoded';
+import { countPiped, Piped } from './piped';
 import { findScript, Script } from './script';
 import { signalName } from './signals';
 
@@ -45,7 +45,7 @@ function onInit(outCap: u32, _flags: u32, _maxConns: u32): i32 {
 
 function onRecord(kind: u32, at: usize, end: usize): i32 {
   if (kind == Kind.SYS_PROC) return onProc(at, end);
-  if (kind == Kind.PIPE_DATA) return countUndecoded(at, end);
+  if (kind == Kind.PIPE_DATA) return countPiped(at, end);
   const fixed = sizeOf(kind);
   if (!fixed) return Status.DONE;
   Reader.open(at, end);
@@ -311,8 +311,8 @@ function onStats(): void {
   stat('snapshots', snapshots);
   stat('files', files);
   stat('malformed', short);
-  stat('undecoded_bytes', Undecoded.bytes);
-  stat('undecoded_records', Undecoded.records);
+  stat('pipe_bytes', Piped.bytes);
+  stat('pipe_records', Piped.records);
   stat('invalid_utf8', eventsOut.replaced);
   stat('paths_cut', PathText.cutCount);
 }

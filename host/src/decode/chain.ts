@@ -97,7 +97,7 @@ export class Chain {
    */
   process(bytes: Uint8Array, toHost: HostSink, kinds: number = ALL_KINDS): void {
     this.toHost = toHost;
-    for (const stage of this.entries) if (stage.sourceKinds & kinds) this.feed(stage, bytes);
+    for (const stage of this.entries) if (stage.sourceKinds & kinds) this.run(stage, (instance, sink) => instance.process(bytes, sink));
   }
 
   /** @param seconds on the record clock (CLOCK_BOOTTIME). */
@@ -178,12 +178,12 @@ export class Chain {
   }
 
   /**
-   * Gives a buffer to a module. One that a module behind others traps on is given again, record by record, to the new instance: only what it traps on again
-   * is left out. A module that sources feed has counted some of it into the ledger of bytes already: for it the rest of the buffer is lost, and named there.
+   * Gives what one module made to another. A buffer that it traps on is given again, record by record, to the new instance: only what it traps on again is left
+   * out. A source's batch is not: some of it has been counted into the ledger of bytes already, so the rest of it is lost, and named there.
    */
   private feed(stage: Stage, bytes: Uint8Array): void {
     const error = this.run(stage, (instance, sink) => instance.process(bytes, sink));
-    if (error?.code !== 'trap' || stage.sourceKinds !== 0) return;
+    if (error?.code !== 'trap') return;
     const rest = bytes.subarray(error.done);
     const ends = recordEnds(rest);
     let left = RETRIES;

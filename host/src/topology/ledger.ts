@@ -54,14 +54,14 @@ export function makeLedger(source: SourceStats, pipeline: PipelineStats, shards:
     stages.push(stage('ring', kernel('emitted', 'bytes'), { read: numberAt(source, 'ring', 'payload_bytes') }));
     stages.push(stage('batches', numberAt(source, 'ring', 'payload_bytes'), { handed_over: pipeline.payload_bytes }));
   }
-  // What no decoder reads is counted by the system module.
-  const undecoded = counter('system', 'undecoded_bytes');
-  const decoded = http('in_bytes') + undecoded;
+  // What came through pipes is counted by the system module.
+  const piped = counter('system', 'pipe_bytes');
+  const decoded = http('in_bytes') + piped;
   // An instance that trapped takes the rest of its buffer with it; only then may the decoder have counted less than it was given.
   const traps = shards.reduce((sum, shard) => sum + (shard.modules['http']?.traps ?? 0) + (shard.modules['system']?.traps ?? 0), 0);
   const trapped = traps > 0 ? pipeline.payload_bytes - pipeline.failed_bytes - decoded : 0;
   stages.push(stage('shards', pipeline.payload_bytes, { decoder: decoded, failed: pipeline.failed_bytes, decoder_trap: trapped }));
-  stages.push(stage('decoder', decoded, { ...Object.fromEntries(DECODE_BUCKETS.map((bucket) => [bucket, http(bucket)])), no_decoder: undecoded }));
+  stages.push(stage('decoder', decoded, { ...Object.fromEntries(DECODE_BUCKETS.map((bucket) => [bucket, http(bucket)])), pipe_bytes: piped }));
   const lost = {
     ring_full: kernel('ring_full', 'bytes'),
     fault: kernel('fault', 'bytes'),
