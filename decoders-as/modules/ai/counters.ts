@@ -5,6 +5,8 @@ export class Counters {
   responses: u32 = 0;
   toolCalls: u32 = 0;
   toolResults: u32 = 0;
+  /** Records of the kernel that are not what their layout says. */
+  malformed: u32 = 0;
   /** Responses through pipes that more than one open request may be of. */
   rpcAmbiguous: u32 = 0;
   resultsRepeated: u32 = 0;

@@ -203,6 +203,7 @@ function onStats(): void {
   stat('tool_results', counters.toolResults);
   stat('tool_results_repeated', counters.resultsRepeated);
   stat('tool_results_left_out', counters.resultsLeftOut);
+  stat('records_malformed', counters.malformed);
   stat('rpc_ambiguous', counters.rpcAmbiguous);
   stat('orphan_responses', counters.orphans);
   stat('other_requests', counters.otherRequests);

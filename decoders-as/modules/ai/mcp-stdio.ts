@@ -93,7 +93,10 @@ function pipeOf(key: u64): Pipe {
 export function takePipe(at: usize, end: usize): i32 {
   Reader.open(at, end);
   const record = Reader.bin();
-  if (Reader.failed || Reader.length < TlsData.SIZE || TlsData.len(record) > Reader.length - TlsData.SIZE) return Status.BAD;
+  if (Reader.failed || Reader.length < TlsData.SIZE || TlsData.len(record) > Reader.length - TlsData.SIZE) {
+    counters.malformed++;
+    return Status.DONE;
+  }
   const length = TlsData.len(record);
   const offset = TlsData.offset(record);
   const pipe = pipeOf(hash64(RecHeader.tgid(record), TlsData.ssl(record), TlsData.generation(record)));

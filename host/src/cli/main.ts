@@ -6,7 +6,7 @@ import type { Gap } from '../sources/plaintext/index.js';
 import { check } from './check.js';
 import { type CoverageFlags, coverage } from './coverage.js';
 import { type DecodeFlags, decode } from './decode.js';
-import { listDecoders } from './decoders.js';
+import { listDecoders, verifyDecoder } from './decoders.js';
 import { type ReplayFlags, replay } from './replay.js';
 import { type RunFlags, run } from './run.js';
 import { type AskFlags, status } from './status.js';
@@ -143,6 +143,13 @@ function build(done: (code: number) => void): Command {
     .description('List the decoder modules: version, hash, and the records each consumes and produces.')
     .option('--json', 'print the list as one JSON array')
     .action((flags: { json?: boolean }) => done(listDecoders(flags)));
+  sub(decoders, 'verify')
+    .description('Try a decoder module: the rules of the ABI, and how it bears bytes that mean no good. Needs no privileges and no daemon.')
+    .argument('<file>', 'WebAssembly module')
+    .option('--timeout <seconds>', 'when a module is taken to hang (default: 60)', integer(1, 3600))
+    .option('--json', 'print the verdict as one JSON object')
+    .addHelpText('after', `\nExample:\n  oisp-host decoders verify my-decoder.wasm\n${EXIT_CODES}`)
+    .action(async (file: string, flags: { json?: boolean; timeout?: number }) => done(await verifyDecoder(file, flags)));
   return program;
 }
 

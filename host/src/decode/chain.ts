@@ -21,6 +21,13 @@ export const CHAIN_BUFFER_BYTES = MEBI;
 const EVENT_LANE_BYTES = 24 * MEBI;
 const MEMORY_BYTES = 512 * MEBI;
 const MAX_CONNECTIONS = 16384;
+/** The most a module of the chain is given. */
+export const CHAIN_LIMITS: DecoderLimits = {
+  inBytes: CHAIN_BUFFER_BYTES,
+  outBytes: EVENT_LANE_BYTES,
+  maxConnections: MAX_CONNECTIONS,
+  memoryBytes: MEMORY_BYTES,
+};
 /** Records of one buffer that an instance may trap on before the rest of it is given up: each costs a new instance. */
 const RETRIES = 4;
 

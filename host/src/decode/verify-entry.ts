@@ -1,0 +1,5 @@
+// The worker thread in which a module is tried: it can be ended when the module never returns.
+import { parentPort, workerData } from 'node:worker_threads';
+import { verifyDecoder } from './verify.js';
+
+parentPort?.postMessage(verifyDecoder((workerData as { path: string }).path));
