@@ -6,7 +6,7 @@ import { At, Conn, Dir, Now } from './conn';
 import { chooseDecoding, decodeKept, isResponse } from './content';
 import { Count, countFault, Fault } from './counters';
 import { writeEnd, writeHead } from './emit';
-import { enterFrames, expectStart } from './h2-frames';
+import { enterFrames, expectStart } from './h2-state';
 import { startUpgraded } from './h2-streams';
 import { goOpaque } from './head';
 import { endMessage, enterResync } from './lines';

@@ -4,7 +4,6 @@
 //        \- read:  Dir
 //        \- fifo: the requests that wait for a response in HTTP/1
 //        \- streams: Stream -- request, response: Message in HTTP/2
-import { recordsOut } from '../../abi/module';
 import { Direction, Role } from '../../abi/records';
 import { bufferedBytes } from '../../lib/bytes';
 import { hpackBytes } from '../../lib/hpack';
@@ -12,7 +11,7 @@ import { Start } from '../../lib/http1';
 import { inflateBytes } from '../../lib/inflate';
 import { Entry, Table } from '../../lib/table';
 import { Count } from './counters';
-import { dropFrames } from './h2-frames';
+import { dropFrames } from './h2-state';
 import { dropSeeker } from './h2-seek';
 import { dropMessage, makeMessage, Message } from './message';
 import { streamBytes } from './h2-streams';
@@ -281,8 +280,3 @@ function leaveProc(conn: Conn): void {
 
 /** Bytes that a single http.head may need: no lane may be smaller. */
 export const OUT_MIN: u32 = 256 << 10;
-
-/** Is there room for a record without text of its own? */
-export function roomForSmall(): bool {
-  return recordsOut.room(160);
-}

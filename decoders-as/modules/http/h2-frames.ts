@@ -1,4 +1,4 @@
-// One direction of an HTTP/2 connection as a state machine over its bytes, and what a gap does to it; it never assumes where records are cut.
+// One direction of an HTTP/2 connection as a state machine over its bytes; it never assumes where records are cut.
 //
 //   PREFACE -> HEAD -> BEGIN -> PAD -> PRIORITY -> DATA    -> PADDING -> HEAD ...
 //               ^                              \-> BLOCK   ->
@@ -8,8 +8,6 @@
 //
 // BEGIN takes no input: it is where a frame gets its stream, which may have to wait for room in the lane. So do heads and ends, which settle() writes.
 import { Role } from '../../abi/records';
-import { ByteBuf } from '../../lib/bytes';
-import { BLOCK_MAX, HpackTable } from '../../lib/hpack';
 import {
   Frame,
   FrameFlag,
@@ -24,161 +22,16 @@ import {
   PREFACE,
   SETTING_MAX_FRAME,
 } from '../../lib/http2';
-import { At, Conn, Dir, Now } from './conn';
-import { breakCoding, chooseDecoding, isResponse, take } from './content';
-import { Count, countFault, Fault } from './counters';
-import { breakBody } from './emit';
-import { Block, readBlock } from './h2-headers';
-import { freeSeeker, rescan, seek, Seeker } from './h2-seek';
-import {
-  endNewer,
-  endStream,
-  findStream,
-  forOpenMessages,
-  isOver,
-  makeStream,
-  messageOf,
-  opened,
-  openMessages,
-  settle,
-  Stream,
-  StreamMessage,
-  sweepStreams,
-} from './h2-streams';
-import { noteStart, skipPending } from './lines';
-import { Head, headOf, releaseHead } from './message';
-
-namespace Step {
-  export const PREFACE: u32 = 0;
-  export const HEAD: u32 = 1;
-  export const BEGIN: u32 = 2;
-  export const PAD: u32 = 3;
-  export const PRIORITY: u32 = 4;
-  export const DATA: u32 = 5;
-  export const BLOCK: u32 = 6;
-  export const CONTROL: u32 = 7;
-  export const SKIP: u32 = 8;
-  export const PADDING: u32 = 9;
-  export const SEEK: u32 = 10;
-}
-
-@unmanaged
-export class Frames {
-  step: u32 = Step.HEAD;
-  /** Bytes of what has a fixed length (preface, head, priority, settings, codes), and how many there are. */
-  small0: u64 = 0;
-  small1: u64 = 0;
-  have: u32 = 0;
-  type: u32 = 0;
-  flags: u32 = 0;
-  id: u32 = 0;
-  /** Of the payload, without its padding. */
-  left: u32 = 0;
-  padding: u32 = 0;
-  /** Longest frame that the other side takes. */
-  longest: u32 = FRAME_DEFAULT;
-  /** The stream of the frame, while it is followed. */
-  stream: usize = 0;
-  /** Something of that stream may be due. */
-  due: bool = false;
-  /** A header block that did not come in one piece, and whose it is; 0: none. */
-  block: ByteBuf = new ByteBuf(BLOCK_MAX);
-  blockId: u32 = 0;
-  blockEnds: bool = false;
-  /** The block is of a promised stream, which is not followed. */
-  promised: bool = false;
-  seeker: usize = 0;
-  /** Bytes that a seeker held and that are not decoded yet. */
-  heldAt: usize = 0;
-  table: HpackTable = new HpackTable();
-
-  get small(): usize {
-    return changetype<usize>(this) + offsetof<Frames>('small0');
-  }
-}
-
-/** The connection, whose role is known, speaks HTTP/2 from here on. whole: nothing of it came before. */
-export function enterFrames(conn: Conn, whole: bool): void {
-  conn.h2 = true;
-  Count.h2++;
-  if (!whole || conn.midway) conn.lossy = true;
-  enterDir(conn, changetype<Dir>(conn.write));
-  enterDir(conn, changetype<Dir>(conn.read));
-}
-
-/** Role of the process, once the direction of requests or of responses is known. */
-export function settleRole(conn: Conn, role: u32): void {
-  conn.role = role;
-  conn.roleGuessed = role == Role.UNKNOWN;
-  if (role != Role.UNKNOWN) return;
-  conn.role = conn.socketRole == Role.UNKNOWN ? Role.CLIENT : conn.socketRole;
-}
-
-function enterDir(conn: Conn, dir: Dir): void {
-  skipPending(dir, 0);
-  releaseHead(dir);
-  const frames = new Frames();
-  dir.frames = changetype<usize>(frames);
-  dir.state = At.FRAMES;
-  const requests = (conn.role == Role.CLIENT) == (dir.direction == 1);
-  frames.step = dir.expected > 0 || conn.lossy ? Step.SEEK : requests ? Step.PREFACE : Step.HEAD;
-  if (!dir.seeker) return;
-  const seeker = changetype<Seeker>(dir.seeker);
-  dir.seeker = 0;
-  frames.seeker = changetype<usize>(seeker);
-  frames.step = seeker.found ? Step.HEAD : Step.SEEK;
-  // Until here they were counted with what is not HTTP/1.
-  const n = <u64>seeker.held.length;
-  if (dir.quiet) Count.unrecognised -= n;
-  else Count.resync -= n;
-  Count.pending += n;
-}
-
-export function framesOf(dir: Dir): Frames {
-  return changetype<Frames>(dir.frames);
-}
-
-/** The client's first line is read: the rest of the preface follows. */
-export function expectPrefaceRest(dir: Dir, read: u32): void {
-  const frames = framesOf(dir);
-  frames.step = Step.PREFACE;
-  frames.have = read;
-}
-
-/** What comes next begins with a frame, or, in the direction of requests, with the preface. */
-export function expectStart(dir: Dir, preface: bool): void {
-  framesOf(dir).step = preface ? Step.PREFACE : Step.HEAD;
-}
-
-export function dropFrames(dir: Dir): void {
-  if (dir.frames == 0) return;
-  const frames = framesOf(dir);
-  endSeeking(frames);
-  frames.table.free();
-  heap.free(changetype<usize>(frames.table));
-  frames.block.free();
-  heap.free(changetype<usize>(frames.block));
-  heap.free(dir.frames);
-  dir.frames = 0;
-}
-
-function endSeeking(frames: Frames): void {
-  if (frames.seeker == 0) return;
-  const seeker = changetype<Seeker>(frames.seeker);
-  const rest = <u64>(seeker.held.length - frames.heldAt);
-  Count.pending -= rest;
-  Count.resync += rest;
-  freeSeeker(seeker);
-  frames.seeker = 0;
-  frames.heldAt = 0;
-}
-
-/** A stream is about to be freed. */
-export function forgetStream(dir: Dir, stream: usize): void {
-  if (dir.frames == 0 || framesOf(dir).stream != stream) return;
-  framesOf(dir).stream = 0;
-  framesOf(dir).due = false;
-}
+import { Conn, Dir, Now } from './conn';
+import { isResponse, take } from './content';
+import { Count, Fault } from './counters';
+import { block, blockOver } from './h2-blocks';
+import { loseSync } from './h2-loss';
+import { rescan, seek, Seeker } from './h2-seek';
+import { endSeeking, followed, Frames, framesOf, messageOver, next, payloadOver, Step } from './h2-state';
+import { endNewer, endStream, findStream, isOver, makeStream, messageOf, settle, Stream, StreamMessage, sweepStreams } from './h2-streams';
+import { noteStart } from './lines';
+import { headOf } from './message';
 
 /** Decodes [at, end) as far as the lane has room (Now.blocked). Returns where it stopped. */
 export function feedFrames(conn: Conn, dir: Dir, at: usize, end: usize): usize {
@@ -287,12 +140,6 @@ function preface(conn: Conn, dir: Dir, frames: Frames, at: usize, end: usize): u
   }
   if (frames.have == <u32>PREFACE.length) next(frames);
   return at;
-}
-
-/** The frame is over. */
-function next(frames: Frames): void {
-  frames.step = Step.HEAD;
-  frames.have = 0;
 }
 
 function head(conn: Conn, dir: Dir, frames: Frames, at: usize, end: usize): usize {
@@ -448,11 +295,6 @@ function padding(frames: Frames, at: usize, end: usize): usize {
   return at + n;
 }
 
-function payloadOver(frames: Frames): void {
-  if (frames.padding > 0) frames.step = Step.PADDING;
-  else next(frames);
-}
-
 function data(conn: Conn, dir: Dir, frames: Frames, at: usize, end: usize): usize {
   const n = min<usize>(end - at, frames.left);
   const m = followed(conn, dir, frames);
@@ -471,115 +313,9 @@ function data(conn: Conn, dir: Dir, frames: Frames, at: usize, end: usize): usiz
   return at + took;
 }
 
-/** The message that the frame belongs to, unless it is over. */
-function followed(conn: Conn, dir: Dir, frames: Frames): StreamMessage {
-  if (frames.stream == 0) return changetype<StreamMessage>(0);
-  const m = messageOf(conn, changetype<Stream>(frames.stream), dir.direction);
-  return m.over || m.endDue ? changetype<StreamMessage>(0) : m;
-}
-
-function dataOver(conn: Conn, dir: Dir, frames: Frames): void {
+export function dataOver(conn: Conn, dir: Dir, frames: Frames): void {
   if (frames.flags & FrameFlag.END_STREAM) messageOver(conn, dir, frames);
   payloadOver(frames);
-}
-
-function messageOver(conn: Conn, dir: Dir, frames: Frames): void {
-  const m = followed(conn, dir, frames);
-  if (changetype<usize>(m) == 0) return;
-  m.endDue = true;
-  m.endTs = Now.ts;
-  frames.due = true;
-}
-
-/** BLOCK: what a frame has of a header block. One that came whole is read where it lies. */
-function block(conn: Conn, dir: Dir, frames: Frames, at: usize, end: usize): usize {
-  const n = min<usize>(end - at, frames.left);
-  Count.framing += n;
-  const ends = (frames.flags & FrameFlag.END_HEADERS) != 0;
-  if (n == frames.left && ends && frames.block.length == 0) {
-    frames.left = 0;
-    blockOver(conn, dir, frames, at, at + n);
-    return at + n;
-  }
-  if (!frames.block.push(at, n)) {
-    loseSync(conn, dir, frames, Fault.LONG_BLOCK);
-    return at + n;
-  }
-  frames.left -= <u32>n;
-  if (frames.left == 0) blockOver(conn, dir, frames, frames.block.ptr, frames.block.ptr + frames.block.length);
-  return at + n;
-}
-
-/** The header block fragment of a frame is over. */
-function blockOver(conn: Conn, dir: Dir, frames: Frames, at: usize, end: usize): void {
-  payloadOver(frames);
-  if ((frames.flags & FrameFlag.END_HEADERS) == 0) return;
-  if (frames.block.length > 0) {
-    at = frames.block.ptr;
-    end = at + frames.block.length;
-  }
-  frames.blockId = 0;
-  headerBlock(conn, dir, frames, at, end);
-  frames.promised = false;
-  if (frames.block.capacity > 4096) frames.block.free();
-  frames.block.clear();
-}
-
-function headerBlock(conn: Conn, dir: Dir, frames: Frames, at: usize, end: usize): void {
-  const m = followed(conn, dir, frames);
-  const wanted = changetype<usize>(m) != 0 && !m.headOut && !m.headDue;
-  const head = wanted ? headOf(m) : changetype<Head>(0);
-  const good = readBlock(frames.table, head, at, end);
-  if (changetype<usize>(m)) m.wire += end - at;
-  if (!good) {
-    conn.lossy = true;
-    if (!wanted) countFault(Fault.BAD_BLOCK);
-  }
-  if (wanted) headRead(conn, dir, frames, m, head, good);
-  if (frames.blockEnds) messageOver(conn, dir, frames);
-}
-
-/** A message's first block is read: it is its head, an informational response, or trailers of a message whose head was lost. */
-function headRead(conn: Conn, dir: Dir, frames: Frames, m: StreamMessage, head: Head, good: bool): void {
-  if (conn.roleGuessed && (Block.request || Block.status)) correctRole(conn, dir, frames, Block.request);
-  const response = isResponse(conn, m);
-  const bare = good && !Block.request && Block.status == 0 && Block.unknown == 0;
-  if (response && Block.status >= 100 && Block.status < 200) {
-    Count.informational++;
-    releaseHead(m);
-    return;
-  }
-  if (bare && frames.blockEnds) {
-    m.holed = true;
-    releaseHead(m);
-    return;
-  }
-  head.version = 20;
-  head.isResponse = response;
-  if (!good) {
-    head.cut = true;
-    m.fault = Fault.BAD_BLOCK;
-    m.endDue = true;
-    m.endTs = Now.ts;
-  } else if (Block.fault != Fault.NONE) m.fault = Block.fault;
-  m.length = head.length;
-  chooseDecoding(m, head);
-  m.headDue = true;
-  frames.due = true;
-}
-
-/** What the role was taken to be turns out wrong with the first head: nothing was told yet, so the messages of its stream change places. */
-function correctRole(conn: Conn, dir: Dir, frames: Frames, request: bool): void {
-  conn.roleGuessed = false;
-  const role = request == (dir.direction == 1) ? Role.CLIENT : Role.SERVER;
-  if (role == conn.role || conn.streamCount != 1) return;
-  const stream = changetype<Stream>(frames.stream);
-  conn.role = role;
-  const swapped = stream.request;
-  stream.request = stream.response;
-  stream.response = swapped;
-  stream.request.over = !request;
-  stream.response.over = false;
 }
 
 /** CONTROL: settings six bytes at a time, the code of a reset, the last stream of GOAWAY. */
@@ -612,57 +348,4 @@ function control(conn: Conn, dir: Dir, frames: Frames, at: usize, end: usize): u
 
 function isResponseDir(conn: Conn, dir: Dir): bool {
   return (conn.role == Role.SERVER) == (dir.direction == 1);
-}
-
-/** No frame is where one should be, or bytes are missing that were not all of one payload: what the header blocks changed meanwhile is not known. */
-function loseSync(conn: Conn, dir: Dir, frames: Frames, fault: u32): void {
-  Count.resyncs++;
-  conn.lossy = true;
-  if (fault != Fault.NONE) countFault(fault);
-  forOpenMessages(conn, dir.direction, hole, 0);
-  frames.table.clear();
-  frames.block.free();
-  frames.blockId = 0;
-  frames.promised = false;
-  frames.stream = 0;
-  frames.left = 0;
-  frames.padding = 0;
-  frames.have = 0;
-  frames.step = Step.SEEK;
-}
-
-/** Up to n bytes of a body may be missing. */
-function hole(m: StreamMessage, n: u64): void {
-  m.holed = true;
-  m.bodyOffset += n;
-  breakBody(m);
-  breakCoding(m);
-}
-
-function miss(m: StreamMessage, n: u64, shed: bool): void {
-  m.missing += n;
-  m.bodyOffset += n;
-  if (shed) m.shed += n;
-  breakBody(m);
-  breakCoding(m);
-}
-
-/** n bytes of a direction did not come. A gap within the payload of a frame costs only that; any other loses the frames, and the header table with them. */
-export function passOverFrames(conn: Conn, dir: Dir, n: u64, shed: bool): void {
-  const frames = framesOf(dir);
-  const whole = frames.step == Step.DATA || frames.step == Step.SKIP;
-  if (whole && n <= frames.left) {
-    const m = followed(conn, dir, frames);
-    if (frames.step == Step.DATA && changetype<usize>(m)) miss(m, n, shed);
-    frames.left -= <u32>n;
-    if (frames.left > 0) return;
-    if (frames.step == Step.DATA) dataOver(conn, dir, frames);
-    else payloadOver(frames);
-    return;
-  }
-  // What is missing is of the one message that is open; of several, each may have lost some.
-  if (openMessages(conn, dir.direction) == 1) miss(opened, n, shed);
-  else forOpenMessages(conn, dir.direction, hole, n);
-  endSeeking(frames);
-  loseSync(conn, dir, frames, Fault.NONE);
 }

@@ -9,7 +9,7 @@ import { Conn, Dir, Now } from './conn';
 import { decodeKept, drain, isResponse } from './content';
 import { Count, Fault } from './counters';
 import { writeEnd, writeHead, writeNoResponse } from './emit';
-import { forgetStream } from './h2-frames';
+import { forgetStream } from './h2-state';
 import { dropMessage, endInflate, Head, makeMessage, Message, releaseHead } from './message';
 
 /** Streams of one connection that are followed at a time; the oldest is given up for one more. */

@@ -5,7 +5,7 @@ import { Field, fieldOf, findStart, isBlank, Line, parseStart, Start, tokenEnd, 
 import { At, Conn, Dir } from './conn';
 import { Count, countFault, Fault } from './counters';
 import { framingField, keepField } from './fields';
-import { enterFrames, expectPrefaceRest, settleRole } from './h2-frames';
+import { enterFrames, expectPrefaceRest, settleRole } from './h2-state';
 import { dropSeeker } from './h2-seek';
 import { endLine, endMessage, enterResync, keepLast, noteStart, pend, skipPending, Taken, takeLine } from './lines';
 import { Head, headOf, LINE_MAX, releaseHead } from './message';
