@@ -1,4 +1,4 @@
-// The exports of decoder ABI 1.0 (schema/decoder-abi.md) over a few functions that a module supplies; it knows no record kind and keeps no stream.
+// The exports of decoder ABI 1.0, which every module has (schema/decoder-abi.md), over a few functions that a module supplies; it knows no record kind and keeps no stream.
 //
 // A module's index.ts:
 //
@@ -31,7 +31,7 @@ type FlushHook = () => bool;
 type StatsHook = () => void;
 type ReturnHook = () => void;
 
-const ABI_VERSION: i32 = 0x00010001;
+const ABI_VERSION: i32 = 0x00010002;
 const BUFFER_MAX: i32 = 1 << 29;
 const TEXT_MAX: u32 = 500;
 
@@ -146,6 +146,18 @@ export function elementAt(index: u32): usize {
   return index > 0 && index < min(elementCount, ELEMENTS) ? <usize>load<u32>(elementTable + ((<usize>index) << 2)) : 0;
 }
 
+/** A call that is none of the module's own hooks begins: both lanes are empty. */
+export function beginCall(): void {
+  emptyLanes();
+}
+
+/** Address of so many bytes that the host has put into the in buffer; 0, and an error: there is no room for so many. */
+export function inBuffer(length: i32): usize {
+  if (length >= 0 && <usize>length <= inCap) return inAt;
+  setError('longer than the in buffer: ', length);
+  return 0;
+}
+
 function emptyLanes(): void {
   recordsOut.open(recordsOut.base, outCapacity);
   eventsOut.open(eventsOut.base, outCapacity);
@@ -225,9 +237,8 @@ export function oisp_process(length: i32): i32 {
   consumed = 0;
   inLength = 0;
   resuming = false;
-  if (length < 0 || <usize>length > inCap) {
+  if (inBuffer(length) == 0) {
     emptyLanes();
-    setError('longer than the in buffer: ', length);
     return -3;
   }
   inLength = <usize>length;

@@ -63,6 +63,11 @@ export class HpackTable {
     return age < this.count ? <usize>load<u32>(this.slot(this.next - 1 - age)) : 0;
   }
 
+  /** Puts the entry of an age below `count` into Field. */
+  read(age: u32): void {
+    readEntry(this.at(age), true);
+  }
+
   setMax(max: u32): void {
     this.max = max;
     this.fit(min(max, TABLE_MAX));
@@ -305,7 +310,11 @@ function indexed(index: u32, value: bool): void {
     Field.valueKnown = true;
     return;
   }
-  const found = table.at(index - STATIC_COUNT - 1);
+  readEntry(table.at(index - STATIC_COUNT - 1), value);
+}
+
+/** Puts the name of a dynamic entry, and its value, into Field. found: 0 is one that was never seen. */
+function readEntry(found: usize, value: bool): void {
   const nameLength = found ? load<u32>(found) : UNKNOWN;
   Field.nameKnown = nameLength != UNKNOWN;
   Field.nameLength = Field.nameKnown ? nameLength : 0;

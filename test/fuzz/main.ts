@@ -80,7 +80,8 @@ async function main(): Promise<number> {
     if (round % 2 === 0) {
       counts.recuts++;
       const whole = subject.whole(vector);
-      const cut = subject.recut(vector, random);
+      // Every 32nd time modules are replaced meanwhile.
+      const cut = round % 64 === 0 ? subject.swapped(vector, random) : subject.recut(vector, random);
       if (cut !== whole) {
         counts.differences++;
         found(

@@ -1,7 +1,7 @@
 // The decoders under search: one chain that lives as long as the search, each round a process and connection of its own, so that what one round leaves behind shows in the next.
 import { join } from 'node:path';
 import { Chain } from '../../host/src/decode/chain.js';
-import { loadDecoder } from '../../host/src/decode/load.js';
+import { type DecoderFile, loadDecoder } from '../../host/src/decode/load.js';
 import { readLane } from '../lib/ai-records.js';
 import { type ConnName, connInfo, sysExit, tlsClose, tlsData } from '../lib/records.js';
 import { ROOT } from '../lib/run.js';
@@ -25,14 +25,15 @@ function normalised(lanes: readonly Buffer[]): string {
 }
 
 export class Subject {
+  readonly #decoders: DecoderFile[];
   readonly #chain: Chain;
   readonly #wholes = new Map<string, string>();
   #tgid = 1000;
   #unbalanced = 0;
 
   constructor() {
-    const decoders = ['http', 'ai'].map((name) => loadDecoder(join(ROOT, 'dist', 'decoders', `${name}.wasm`)));
-    this.#chain = new Chain(decoders, { log: () => undefined });
+    this.#decoders = ['http', 'ai'].map((name) => loadDecoder(join(ROOT, 'dist', 'decoders', `${name}.wasm`)));
+    this.#chain = new Chain(this.#decoders, { log: () => undefined });
   }
 
   /** The events of a vector whose bytes come as they stand. */
@@ -51,7 +52,18 @@ export class Subject {
     return this.#replay(vector, () => 1 + random.below(most));
   }
 
-  #replay(vector: Vector, size: Cut): string {
+  /** The same, with modules that are replaced between any two records, each about eight times. */
+  swapped(vector: Vector, random: Random): string {
+    const most = random.pick([5, 100, 1000]);
+    const records = vector.segments.reduce((sum, { bytes }) => sum + 1 + (2 * bytes.length) / most, 0);
+    const once = Math.max(1, Math.round(records / 8));
+    const swap = (take: (bytes: Uint8Array) => void) => {
+      for (const decoder of this.#decoders) if (random.once(once)) this.#chain.swap(decoder, take);
+    };
+    return this.#replay(vector, () => 1 + random.below(most), swap);
+  }
+
+  #replay(vector: Vector, size: Cut, before: (take: (bytes: Uint8Array) => void) => void = () => undefined): string {
     const conn = this.#conn();
     const lanes: Buffer[] = [];
     const take = (bytes: Uint8Array) => lanes.push(Buffer.from(bytes));
@@ -70,6 +82,7 @@ export class Subject {
         }
         const stop = Math.min(at + size(bytes.length), start + bytes.length, at < lostFrom ? lostFrom : Number.POSITIVE_INFINITY);
         const payload = bytes.subarray(at - start, stop - start);
+        before(take);
         this.#chain.process(tlsData({ conn, side: side === 'request' ? 'write' : 'read', offset: at, bytes: payload, ts }), take);
         at = stop;
       }

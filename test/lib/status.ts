@@ -1,21 +1,35 @@
 // A status as a daemon would tell it, for tests of what is made of one; no daemon runs for it.
 import type { SourceStats } from '../../host/src/events/source.js';
 import { makeLedger } from '../../host/src/topology/ledger.js';
-import type { ShardStats } from '../../host/src/topology/shard.js';
+import type { PooledStats } from '../../host/src/topology/shard-pool.js';
 import type { Status } from '../../host/src/topology/status.js';
 
 /** @param modules counters by module name. */
-export function shardStats(modules: Record<string, Record<string, number>>): ShardStats {
+export function shardStats(modules: Record<string, Record<string, number>>): PooledStats {
   const told = Object.entries(modules).map(([name, counters]) => [
     name,
-    { version: '1', sha256: 'ab'.repeat(32), rejected: 1, traps: 0, memory_bytes: 4096, counters },
+    {
+      version: '1',
+      sha256: 'ab'.repeat(32),
+      off: false,
+      held: 0,
+      rejected: 1,
+      traps: 0,
+      quarantined: 0,
+      given_up: 0,
+      abandoned: 0,
+      memory_bytes: 4096,
+      counters,
+    },
   ]);
   return {
-    modules: Object.fromEntries(told) as ShardStats['modules'],
+    modules: Object.fromEntries(told) as PooledStats['modules'],
     host: { events: 3, unknown: 0, malformed: 0 },
     enrich: { entries: 7, evicted: 0, unknown: 0, no_origin: 0 },
     redact: { redacted: 2, failed: 0, replacements: { openai_key: 2 } },
     notes_dropped: 0,
+    replaced: 0,
+    uncounted_bytes: 0,
   };
 }
 
@@ -39,8 +53,8 @@ export const SOURCE: SourceStats = {
 };
 
 /** A daemon that lost 100 of 1000 bytes. @param shards statistics of its shards. */
-export function sampleStatus(shards: readonly ShardStats[] = [shardStats({ http: { in_bytes: 900, framing_bytes: 900 } })]): Status {
-  const pipeline = { batches: 2, records: 9, payload_bytes: 900, failed_bytes: 0, events: 3 };
+export function sampleStatus(shards: readonly PooledStats[] = [shardStats({ http: { in_bytes: 900, framing_bytes: 900 } })]): Status {
+  const pipeline = { batches: 2, records: 9, payload_bytes: 900, failed_bytes: 0, failed_batches: 0, events: 3 };
   return {
     version: '0.1.0',
     pid: 4711,
@@ -52,7 +66,10 @@ export function sampleStatus(shards: readonly ShardStats[] = [shardStats({ http:
     scope: 'every process',
     output: '-',
     sink_name: 'jsonl',
-    decoders: [{ name: 'http', version: '1', sha256: 'ab'.repeat(32), bytes: 1000 }],
+    decoders: [
+      { name: 'http', version: '1', sha256: 'ab'.repeat(32), bytes: 1000, consumes: [1], produces: [32], state: 'in use', pinned: false, previous: [] },
+    ],
+    decoder_audit: [],
     targets: [],
     last_problem: null,
     process: { cpu_user_s: 1.5, cpu_system_s: 0.5, resident_bytes: 80_000_000, heap_used_bytes: 9_000_000 },

@@ -6,7 +6,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { ApiServer, json, type Routes } from '../../host/src/api/server.js';
+import { ApiServer, json, type Orders, type Routes } from '../../host/src/api/server.js';
 import { listenAt, PathTaken } from '../../host/src/api/socket-file.js';
 import { HostError } from '../../host/src/errors.js';
 
@@ -83,6 +83,37 @@ describe('the control server', () => {
       assert.deepEqual([broken.code, broken.body], [503, '{"error":"shard 0 failed"}\n']);
       assert.equal((await get(path, '/v1/thing')).code, 200);
     }));
+
+  it('takes orders where it has some, on a Unix socket only, with a body of at most 16 MiB, and says why it refuses', async () => {
+    const orders: Orders = {
+      '/v1/do': async (body, parameters) => json({ bytes: body.length, name: parameters.get('name') }),
+      '/v1/refuse': async () => {
+        throw new HostError('DECODER', 'it is pinned', 'Unpin it.');
+      },
+    };
+    await serve(
+      async (path) => {
+        const post = (target: string, body = '') => get(path, target, { method: 'POST', body });
+        assert.deepEqual(JSON.parse((await post('/v1/do?name=a%20b', 'xyz')).body), { bytes: 3, name: 'a b' });
+        const refused = await post('/v1/refuse');
+        assert.deepEqual([refused.code, JSON.parse(refused.body)], [409, { error: 'it is pinned', hint: 'Unpin it.' }]);
+        assert.equal((await post('/v1/thing')).code, 404, 'what is asked for is not ordered');
+        assert.equal((await get(path, '/v1/do')).code, 404);
+        assert.equal((await post('/v1/do', 'x'.repeat(16 << 20))).code, 200);
+        const long = await post('/v1/do', 'x'.repeat((16 << 20) + 1)).catch((error: NodeJS.ErrnoException) => ({ code: error.code }));
+        assert.ok(long.code === 413 || long.code === 'EPIPE' || long.code === 'ECONNRESET', String(long.code));
+      },
+      { orders },
+    );
+    const server = new ApiServer(ROUTES, { orders });
+    const address = await server.listenTcp('127.0.0.1', 0);
+    try {
+      const answer = await fetch(`http://${address}/v1/do`, { method: 'POST', body: 'x' });
+      assert.equal(answer.status, 405);
+    } finally {
+      await server.close();
+    }
+  });
 
   it('takes no other method, no body and no long head', () =>
     serve(async (path) => {

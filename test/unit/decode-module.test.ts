@@ -123,7 +123,7 @@ describe('the chain', () => {
     const targets = ['/a', '/b', '/c?', '/d', '/e?', '/f'];
     const bytes = Buffer.from(targets.map((target) => `GET ${target} HTTP/1.1\r\n\r\n`).join(''));
     const seen: string[] = [];
-    const take = (lane: Uint8Array, name: string) => {
+    const take = (lane: Uint8Array, { name }: { name: string }) => {
       if (name === 'picky') for (const record of unpackAll(Buffer.from(lane))) if (record[0] === Kind.http_head) seen.push(String(record[9]));
     };
     chain.process(tlsData({ side: 'write', offset: 0, bytes }), take);

@@ -10,7 +10,7 @@ const source = (seen: number, emitted: number, ringFull: number, read: number) =
   kernel: { seen: cell(seen), emitted: cell(emitted), truncated: cell(0), ring_full: cell(ringFull), fault: cell(0) },
   ring: { payload_bytes: read },
 });
-const pipeline = (bytes: number): PipelineStats => ({ batches: 1, records: 1, payload_bytes: bytes, failed_bytes: 0, events: 0 });
+const pipeline = (bytes: number): PipelineStats => ({ batches: 1, records: 1, payload_bytes: bytes, failed_bytes: 0, failed_batches: 0, events: 0 });
 const decoded = (bytes: number) => [shardStats({ http: { in_bytes: bytes, framing_bytes: bytes } })];
 
 describe('the ledger', () => {

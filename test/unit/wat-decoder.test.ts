@@ -33,7 +33,7 @@ describe('a decoder in WebAssembly text', () => {
   it('tells what the http module found, with the time and the process of each request', () => {
     const chain = new Chain([loadDecoder(join(ROOT, 'dist', 'decoders', 'http.wasm')), target]);
     const lanes: Buffer[] = [];
-    const take = (bytes: Uint8Array, name: string) => {
+    const take = (bytes: Uint8Array, { name }: { name: string }) => {
       if (name === 'target') lanes.push(Buffer.from(bytes));
     };
     chain.process(tlsData({ side: 'write', offset: 0, ts: 77, bytes: Buffer.from('GET /one HTTP/1.1\r\n\r\nGET /two?q=\u00fc HTTP/1.1\r\n\r\n') }), take);

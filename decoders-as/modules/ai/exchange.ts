@@ -1,6 +1,6 @@
 // What is known of one request and its response until both are told; an exchange owns its buffers and gives them back in freeExchange, nowhere else.
 import { Table, Entry } from '../../lib/table';
-import { hash64 } from '../../lib/bytes';
+import { ByteBuf, hash64 } from '../../lib/bytes';
 import { EventStream, eventsFree } from '../../lib/eventstream';
 import { Sse, sseFree } from '../../lib/sse';
 import { Answer, freeAnswer } from './answer';
@@ -125,7 +125,12 @@ export class Exchange extends Entry {
   padEnd: u32 = 0;
   target: usize = 0;
   targetLimit: u32 = 0;
+  /** The instance that took this one's place keeps out of it. */
+  claimed: bool = false;
 }
+
+/** Keys of claimed exchanges that are over, until the claims are released (handover.ts). */
+export const claimsOver: ByteBuf = new ByteBuf(8 << 20);
 
 let table: Table = changetype<Table>(0);
 /** What was found last, and is the newest; 0: nothing. */
@@ -139,12 +144,16 @@ export function exchangeCount(): u32 {
   return table.count;
 }
 
+export function exchangeKey(conn: u64, stream: u32): u64 {
+  return hash64(conn, stream, 1);
+}
+
 export function findExchange(conn: u64, stream: u32): usize {
   if (found) {
     const x = changetype<Exchange>(found);
     if (x.conn == conn && x.stream == stream) return found;
   }
-  found = table.find(hash64(conn, stream, 1));
+  found = table.find(exchangeKey(conn, stream));
   if (found) table.touch(found);
   return found;
 }
@@ -173,7 +182,7 @@ export function makeExchange(): Exchange {
 /** A new exchange; the table must have room. */
 export function addExchange(conn: u64, stream: u32): usize {
   const x = makeExchange();
-  x.key = hash64(conn, stream, 1);
+  x.key = exchangeKey(conn, stream);
   x.conn = conn;
   x.stream = stream;
   found = changetype<usize>(x);
@@ -229,6 +238,7 @@ export function dropTemplate(x: Exchange): void {
 
 export function freeExchange(at: usize): void {
   const x = changetype<Exchange>(at);
+  if (x.claimed) claimsOver.push(at + offsetof<Exchange>('key'), sizeof<u64>());
   table.remove(at);
   if (found == at) found = 0;
   freeSide(x.request);

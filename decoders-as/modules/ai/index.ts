@@ -3,6 +3,7 @@
 //   http.head ──► exchange (conn, stream) ── request: CANDIDATE or OTHER
 //   http.body ──► body.ts: kept (JSON) or fed to lib/sse.ts (streams), else dropped
 //   http.end  ──► request: request.ts ── ai.request        response: response.ts ── ai.response, agent.tool_call, exchange freed
+import { giving } from '../../abi/handover';
 import { beforeReturn, defineModule, setError, stat, Status } from '../../abi/module';
 import { Completeness, InitFlag, Kind, Role } from '../../abi/records';
 import { Reader } from '../../abi/reader';
@@ -15,6 +16,7 @@ import { bufHeld, bufInit, bufRefused } from './buf';
 import { setNow } from './clock';
 import { counters } from './counters';
 import { addExchange, Exchange, exchangeCount, exchangesFull, findExchange, freeExchange, initExchanges, oldestExchange, Request, Side } from './exchange';
+import { initHandover, isForeign } from './handover';
 import { Head, readHead, takeRequestHead, takeResponseHead } from './head';
 import { settleRpc } from './mcp';
 import { initStdio, takePipe } from './mcp-stdio';
@@ -23,6 +25,7 @@ import { settleResponse } from './response';
 import { initResults } from './tool-result';
 import { initVerdicts, judge } from './verdict';
 
+export { oisp_give, oisp_held, oisp_state_schema, oisp_take } from '../../abi/handover';
 export {
   oisp_abi,
   oisp_manifest,
@@ -99,9 +102,10 @@ function giveUp(x: Exchange): i32 {
 function onHead(at: usize, end: usize): i32 {
   if (!readHead(at, end)) return Status.BAD;
   if (Head.role == Role.SERVER) {
-    if (!Head.response) counters.serverSide++;
+    if (!Head.response && !giving) counters.serverSide++;
     if (!serverSide) return Status.DONE;
   }
+  if (isForeign(Head.conn, Head.stream)) return Status.DONE;
   let found = findExchange(Head.conn, Head.stream);
   if (!found) {
     if (exchangesFull()) {
@@ -241,3 +245,4 @@ defineModule(
   onStats,
 );
 beforeReturn(returnLent);
+initHandover();

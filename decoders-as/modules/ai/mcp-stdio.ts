@@ -2,7 +2,8 @@
 //
 // A pipe carries one direction, and nothing says which two belong together. A response is for the one open request of its id; when that was so once, the
 // two pipes are known to be a pair, and from then on only its requests are looked at. While several requests have the id, none is answered: that is counted.
-import { Status } from '../../abi/module';
+import { giving } from '../../abi/handover';
+import { recordsOut, Status } from '../../abi/module';
 import { EventType } from '../../abi/events';
 import { Reader } from '../../abi/reader';
 import { RecHeader, TlsData } from '../../abi/records';
@@ -15,6 +16,7 @@ import { counters } from './counters';
 import { emit } from './emit';
 import { Exchange, makeExchange, Request } from './exchange';
 import { FormatId } from './format';
+import { Tag } from './handed';
 import { answerRoot, isRpc, isRpcAnswer, isToolCall, takeCall, takeCallName, writeCallMeta, writeResultData, writeResultMeta, writeRpcCall } from './mcp';
 import { find, isKind } from './nodes';
 import { key as keyFor } from './text';
@@ -78,10 +80,7 @@ function pipeOf(key: u64): Pipe {
     return changetype<Pipe>(found);
   }
   if (pipes.count >= pipes.limit) {
-    const oldest = changetype<Pipe>(pipes.oldest);
-    pipes.remove(pipes.oldest);
-    bufFree(oldest.line);
-    heap.free(changetype<usize>(oldest));
+    dropPipe(changetype<Pipe>(pipes.oldest));
   }
   const pipe = new Pipe();
   pipe.key = key;
@@ -89,16 +88,23 @@ function pipeOf(key: u64): Pipe {
   return pipe;
 }
 
+function dropPipe(pipe: Pipe): void {
+  pipes.remove(changetype<usize>(pipe));
+  bufFree(pipe.line);
+  heap.free(changetype<usize>(pipe));
+}
+
 /** One pipe.data record. Status.FULL: to be called again with the same one. */
 export function takePipe(at: usize, end: usize): i32 {
   Reader.open(at, end);
   const record = Reader.bin();
   if (Reader.failed || Reader.length < TlsData.SIZE || TlsData.len(record) > Reader.length - TlsData.SIZE) {
-    counters.malformed++;
+    if (!giving) counters.malformed++;
     return Status.DONE;
   }
   const length = TlsData.len(record);
   const offset = TlsData.offset(record);
+  if (giving) return Status.DONE;
   const pipe = pipeOf(hash64(RecHeader.tgid(record), TlsData.ssl(record), TlsData.generation(record)));
   if (offset > pipe.next) {
     // Bytes before it are missing, or it was joined in its middle: what is up to the next line end is no whole message.
@@ -256,4 +262,104 @@ function takeResponse(pipe: Pipe, record: usize, message: usize, id: u64): i32 {
   pipe.asks = asked.pipe;
   forget(asked);
   return Status.DONE;
+}
+
+/** Bytes of a line that one record hands over. */
+const LINE_PIECE: u32 = 64 << 10;
+/** Bytes of the line of the pipe at hand that are given. */
+let lineGiven: u32 = 0;
+let headGiven: bool = false;
+
+/** False: no room in the lane; call again. */
+export function giveStdio(): bool {
+  for (let at = pipes.oldest; at; at = pipes.oldest) {
+    const pipe = changetype<Pipe>(at);
+    if (!givePipe(pipe)) return false;
+    headGiven = false;
+    lineGiven = 0;
+    dropPipe(pipe);
+  }
+  for (let at = pending.oldest; at; at = pending.oldest) {
+    if (!givePending(changetype<Pending>(at))) return false;
+    forget(changetype<Pending>(at));
+  }
+  return true;
+}
+
+function givePipe(pipe: Pipe): bool {
+  const out = recordsOut;
+  if (!headGiven) {
+    const mark = out.begin();
+    out.array(6);
+    out.uint(Tag.PIPE);
+    out.uint(pipe.key);
+    out.uint(pipe.next);
+    out.boolean(pipe.torn);
+    out.uint(pipe.told);
+    out.uint(pipe.asks);
+    if (!out.commit(mark)) return false;
+    headGiven = true;
+  }
+  while (lineGiven < bufLength(pipe.line)) {
+    const piece = min(LINE_PIECE, bufLength(pipe.line) - lineGiven);
+    const mark = out.begin();
+    out.array(3);
+    out.uint(Tag.LINE);
+    out.uint(pipe.key);
+    out.bin(bufAt(pipe.line) + lineGiven, piece);
+    if (!out.commit(mark)) return false;
+    lineGiven += piece;
+  }
+  return true;
+}
+
+function givePending(entry: Pending): bool {
+  const out = recordsOut;
+  const mark = out.begin();
+  out.array(8);
+  out.uint(Tag.PENDING);
+  out.uint(entry.key);
+  out.uint(entry.id);
+  out.uint(entry.pipe);
+  out.uint(entry.ts);
+  out.uint(entry.call);
+  out.bin(bufAt(entry.origin), bufLength(entry.origin));
+  out.bin(bufAt(entry.name), bufLength(entry.name));
+  return out.commit(mark);
+}
+
+/** The elements that the reader is at, of a record of this tag. */
+export function takeStdio(tag: u32): void {
+  if (tag == Tag.PIPE) {
+    const pipe = pipeOf(Reader.uint());
+    pipe.next = Reader.uint();
+    pipe.torn = Reader.boolean();
+    pipe.told = <u32>Reader.uint();
+    pipe.asks = Reader.uint();
+  } else if (tag == Tag.LINE) {
+    const pipe = pipeOf(Reader.uint());
+    const at = Reader.bin();
+    if (!Reader.failed) keepLine(pipe, at, Reader.length);
+  } else if (tag == Tag.PENDING) takePending();
+}
+
+function takePending(): void {
+  const entry = new Pending();
+  entry.key = Reader.uint();
+  entry.id = Reader.uint();
+  entry.pipe = Reader.uint();
+  entry.ts = Reader.uint();
+  entry.call = Reader.uint();
+  const origin = Reader.bin();
+  entry.origin = bufSet(0, origin, Reader.length, 4096);
+  const name = Reader.bin();
+  entry.name = bufSet(0, name, Reader.length, 1024);
+  if (Reader.failed || pending.find(entry.key) || !pending.insert(changetype<usize>(entry))) {
+    bufFree(entry.origin);
+    bufFree(entry.name);
+    heap.free(changetype<usize>(entry));
+    Reader.fail();
+    return;
+  }
+  sequence = max(sequence, entry.key);
 }

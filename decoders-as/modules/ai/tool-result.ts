@@ -9,6 +9,7 @@ import { Entry, Table } from '../../lib/table';
 import { counters } from './counters';
 import { emit } from './emit';
 import { Exchange } from './exchange';
+import { giveNumbers, Tag } from './handed';
 import { formatOf } from './formats';
 import { hasLoss, openReasons, pairCommonMeta, pairExt, pairLimitations, pairMissing, reason } from './meta';
 import { closeResult, openResult } from './messages';
@@ -21,7 +22,15 @@ import { toolType } from './tools';
 /** Results of one request that are told; what a program gives back at once is one per call of an answer. */
 const MOST_RESULTS: u32 = 256;
 
+@unmanaged
+class Told extends Entry {
+  /** The instance that took this one's place knows of it. */
+  given: bool = false;
+}
+
 let told: Table = changetype<Table>(0);
+/** Entries that are not given. */
+let fresh: u32 = 0;
 
 /** @param limit results remembered; the one told longest ago is forgotten first. */
 export function initResults(limit: u32): void {
@@ -61,14 +70,36 @@ function wasTold(x: Exchange): bool {
 
 function noteTold(x: Exchange): void {
   counters.toolResults++;
+  remember(keyOf(x));
+}
+
+function remember(key: u64): void {
   if (told.count >= told.limit) {
     const oldest = told.oldest;
+    if (!changetype<Told>(oldest).given) fresh--;
     told.remove(oldest);
     heap.free(oldest);
   }
-  const entry = new Entry();
-  entry.key = keyOf(x);
+  const entry = new Told();
+  entry.key = key;
   told.insert(changetype<usize>(entry));
+  fresh++;
+}
+
+/** Results are told apart by exchanges that go on here, too: they are given and kept. False: no room in the lane; call again. */
+export function giveResults(): bool {
+  for (let at = told.oldest; at && fresh > 0; at = changetype<Told>(at).newer) {
+    const entry = changetype<Told>(at);
+    if (entry.given) continue;
+    if (!giveNumbers(Tag.RESULT, entry.key)) return false;
+    entry.given = true;
+    fresh--;
+  }
+  return true;
+}
+
+export function takeResult(key: u64): void {
+  if (!told.find(key)) remember(key);
 }
 
 function writeResultData(x: Exchange, _index: u32): void {

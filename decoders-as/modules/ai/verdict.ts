@@ -5,6 +5,7 @@ import { Entry, Table } from '../../lib/table';
 import { bufAt, bufLength } from './buf';
 import { counters } from './counters';
 import { Exchange, Request } from './exchange';
+import { giveNumbers, Tag } from './handed';
 import { isKnownHost } from './provider';
 
 /** Whole exchanges in a row, none of them with a model and none with a host of the registry, after which the host is told; and again after as many. */
@@ -76,4 +77,22 @@ export function judge(x: Exchange): i32 {
   watched.others = 0;
   counters.notAi++;
   return Status.DONE;
+}
+
+/** False: no room in the lane; call again. */
+export function giveVerdicts(): bool {
+  for (let at = table.oldest; at; at = table.oldest) {
+    const watched = changetype<Watched>(at);
+    if (!giveNumbers(Tag.WATCHED, watched.key, watched.others, watched.ai ? 1 : 0)) return false;
+    table.remove(at);
+    heap.free(at);
+  }
+  return true;
+}
+
+/** What two instances know of one connection is put together. */
+export function takeVerdict(conn: u64, others: u64, ai: u64): void {
+  const watched = watchedOf(conn);
+  watched.others = min(watched.others + <u32>min<u64>(others, NOT_AI_EXCHANGES), NOT_AI_EXCHANGES - 1);
+  watched.ai = watched.ai || ai != 0;
 }

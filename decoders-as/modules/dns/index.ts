@@ -5,12 +5,14 @@
 import { defineModule, eventsOut, Status, setError, stat } from '../../abi/module';
 import { Reader } from '../../abi/reader';
 import { Direction, DnsFlag, Kind, NetDns, RecHeader, SysExit } from '../../abi/records';
+import { initHandover } from './handover';
 import { Message } from './message';
 import { answered, unanswered } from './out';
 import { Queries, QUERIES_MAX, Query } from './queries';
 import { Streams } from './streams';
 import { textAt, textLength } from './text';
 
+export { oisp_give, oisp_held, oisp_state_schema, oisp_take } from '../../abi/handover';
 export {
   oisp_abi,
   oisp_consumed,
@@ -198,3 +200,4 @@ function onStats(): void {
 }
 
 defineModule('dns', '0.1.0', [Kind.NET_DNS, Kind.SYS_EXIT], [Kind.EVENT], onInit, onRecord, onTick, onFlush, onStats);
+initHandover();

@@ -7,6 +7,8 @@ export const QUERIES_MAX: u32 = 4096;
 
 @unmanaged
 export class Query extends Entry {
+  static readonly HEADER: u32 = RecHeader.SIZE;
+  static readonly PEER: u32 = Peer.SIZE;
   ts: u64 = 0;
   startNs: u64 = 0;
   tgid: u32 = 0;
@@ -41,6 +43,10 @@ export namespace Queries {
   /** Address of a Query, 0: none. */
   export function find(key: u64): usize {
     return table.find(key);
+  }
+
+  export function hasRoomFor(key: u64): bool {
+    return table.count < QUERIES_MAX && table.find(key) == 0;
   }
 
   /** The table must have room, and the key must be new. */

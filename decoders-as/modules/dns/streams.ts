@@ -8,7 +8,7 @@ const PREFIX: usize = 2;
 const MESSAGE_MAX: usize = 65535;
 
 @unmanaged
-class Stream extends Entry {
+export class Stream extends Entry {
   lastNs: u64 = 0;
   bytes: ByteBuf = new ByteBuf(0);
 }
@@ -25,16 +25,31 @@ export namespace Streams {
     const key = hash64(RecHeader.tgid(record), socket ^ direction, ends);
     let at = table.find(key);
     if (at) table.touch(at);
-    else {
-      if (table.count >= STREAMS_MAX) forget(table.oldest);
-      const made = new Stream();
-      made.key = key;
-      made.bytes = new ByteBuf(PREFIX + MESSAGE_MAX);
-      at = changetype<usize>(made);
-      table.insert(at);
-    }
+    else at = make(key);
     changetype<Stream>(at).lastNs = RecHeader.ts_ns(record);
     return at;
+  }
+
+  function make(key: u64): usize {
+    if (table.count >= STREAMS_MAX) forget(table.oldest);
+    const made = new Stream();
+    made.key = key;
+    made.bytes = new ByteBuf(PREFIX + MESSAGE_MAX);
+    table.insert(changetype<usize>(made));
+    return changetype<usize>(made);
+  }
+
+  /** A stream as another instance left it. False: there is one of that name, or it is too long. */
+  export function take(key: u64, lastNs: u64, from: usize, n: usize): bool {
+    if (table.find(key)) return false;
+    const at = make(key);
+    changetype<Stream>(at).lastNs = lastNs;
+    return changetype<Stream>(at).bytes.push(from, n);
+  }
+
+  /** The least recently used, 0: none. */
+  export function oldest(): usize {
+    return table.oldest;
   }
 
   /** Adds as much of [from, from + n) as belongs to the message at hand; returns how much that was. */
@@ -72,8 +87,12 @@ export namespace Streams {
   }
 
   function forget(at: usize): void {
+    if (changetype<Stream>(at).bytes.length) forgotten++;
+    drop(at);
+  }
+
+  export function drop(at: usize): void {
     const bytes = changetype<Stream>(at).bytes;
-    if (bytes.length) forgotten++;
     table.remove(at);
     bytes.free();
     heap.free(changetype<usize>(bytes));

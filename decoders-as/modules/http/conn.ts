@@ -5,7 +5,7 @@
 //        \- fifo: the requests that wait for a response in HTTP/1
 //        \- streams: Stream -- request, response: Message in HTTP/2
 import { Direction, Role } from '../../abi/records';
-import { bufferedBytes } from '../../lib/bytes';
+import { bufferedBytes, ByteBuf } from '../../lib/bytes';
 import { hpackBytes } from '../../lib/hpack';
 import { Start } from '../../lib/http1';
 import { inflateBytes } from '../../lib/inflate';
@@ -132,6 +132,8 @@ export class Conn extends Entry {
   overNext: u32 = 0;
   /** Ends of several of its streams may be due. */
   sweep: bool = false;
+  /** The instance that took this one's place keeps out of it. */
+  claimed: bool = false;
 
   dir(direction: u32): Dir {
     return changetype<Dir>(direction == Direction.WRITE ? this.write : this.read);
@@ -216,8 +218,12 @@ function makeDir(direction: u32): usize {
   return changetype<usize>(dir);
 }
 
+/** Keys of claimed connections that are over, until the claims are released (handover.ts). */
+export const claimsOver: ByteBuf = new ByteBuf(8 << 20);
+
 /** Forgets a connection whose messages have all ended. */
 export function dropConn(conn: Conn): void {
+  if (conn.claimed) claimsOver.push(changetype<usize>(conn) + offsetof<Conn>('key'), sizeof<u64>());
   leaveProc(conn);
   conns.remove(changetype<usize>(conn));
   dropDir(changetype<Dir>(conn.write));
@@ -266,6 +272,10 @@ function joinProc(conn: Conn, tgid: u32): void {
   conn.nextOfProc = proc.first;
   if (proc.first) changetype<Conn>(proc.first).lastOfProc = changetype<usize>(conn);
   proc.first = changetype<usize>(conn);
+}
+
+export function tgidOf(conn: Conn): u32 {
+  return <u32>changetype<Proc>(conn.proc).key;
 }
 
 function leaveProc(conn: Conn): void {

@@ -15,7 +15,7 @@ import { dropMessage, endInflate, Head, makeMessage, Message, releaseHead } from
 /** Streams of one connection that are followed at a time; the oldest is given up for one more. */
 const STREAMS_MAX: u32 = 1024;
 /** Ids that are remembered as over: frames that were on their way when a stream was reset are nobody's. */
-const OVER_IDS: u32 = 32;
+export const OVER_IDS: u32 = 32;
 /** A stream that lost bytes and has had no frame for so long will hear no more: its end was among them. */
 const HOLED_IDLE: u64 = 10 * 1000000000;
 const IDLE: u64 = 900 * 1000000000;

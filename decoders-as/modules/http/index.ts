@@ -1,5 +1,6 @@
 // The http module: tls.data and sock.data to http.head, http.body and http.end for HTTP/1 and HTTP/2, and notes of what a connection's first bytes are and of those
 // that hold nothing for others; it decodes no provider's format and makes no events.
+import { giving } from '../../abi/handover';
 import { defineModule, resuming, setError, Status } from '../../abi/module';
 import { Reader } from '../../abi/reader';
 import { CloseFlag, Kind, Peer, RecHeader, Role, SysExit, TlsClose, TlsData, TlsFlag, TlsName } from '../../abi/records';
@@ -8,6 +9,7 @@ import { closeConn, evict } from './closing';
 import { Conn, conns, Dir, firstConnOf, heldBytes, makeConn, makeTables, Now, OUT_MIN, setAuthority } from './conn';
 import { Count, writeStats } from './counters';
 import { noteFirst, sample } from './first-bytes';
+import { initHandover, isForeign } from './handover';
 import { expireStreams, makeStreamTable, streamCount } from './h2-streams';
 import { NAME_HEAD, takeName } from './names';
 import { lookAgain, noteDue, writeNote } from './note';
@@ -28,6 +30,7 @@ export {
   oisp_stats,
   oisp_tick,
 } from '../../abi/module';
+export { oisp_give, oisp_held, oisp_state_schema, oisp_take } from '../../abi/handover';
 export { oisp_lend, oisp_lent, oisp_need } from '../../abi/lend';
 
 /** The record at hand, once place() has counted it: after FULL it is placed again. */
@@ -58,7 +61,7 @@ function kernelRecord(at: usize, end: usize, size: u32): usize {
   Reader.open(at, end);
   const record = Reader.bin();
   if (Reader.failed || Reader.length < size) {
-    Count.malformed++;
+    if (!giving) Count.malformed++;
     return 0;
   }
   Now.record = record;
@@ -91,12 +94,14 @@ function tlsData(record: usize): i32 {
   if (record == 0) return Status.DONE;
   const length = TlsData.len(record);
   if (length > Reader.length - TlsData.SIZE || TlsData.direction(record) > 1) {
-    if (!resuming) Count.malformed++;
+    if (!resuming && !giving) Count.malformed++;
     return Status.DONE;
   }
-  if (!resuming) placed = 0;
   const tgid = RecHeader.tgid(record);
-  const found = findConn(hash64(tgid, TlsData.ssl(record), TlsData.generation(record)), tgid);
+  const key = hash64(tgid, TlsData.ssl(record), TlsData.generation(record));
+  if (isForeign(key)) return Status.DONE;
+  if (!resuming) placed = 0;
+  const found = findConn(key, tgid);
   if (found == 0) return Status.FULL;
   const conn = changetype<Conn>(found);
   const dir = conn.dir(TlsData.direction(record));
@@ -135,7 +140,9 @@ function place(conn: Conn, dir: Dir, record: usize, offset: u64, length: u32): v
 
 function tlsClose(record: usize): i32 {
   if (record == 0) return Status.DONE;
-  const found = conns.find(hash64(RecHeader.tgid(record), TlsClose.ssl(record), TlsClose.generation(record)));
+  const key = hash64(RecHeader.tgid(record), TlsClose.ssl(record), TlsClose.generation(record));
+  if (isForeign(key)) return Status.DONE;
+  const found = conns.find(key);
   if (found == 0) {
     if (!resuming) Count.unknownClose++;
     return Status.DONE;
@@ -182,7 +189,9 @@ function tlsName(record: usize): i32 {
   if (record == 0) return Status.DONE;
   const length = Reader.length - NAME_HEAD;
   const tgid = RecHeader.tgid(record);
-  const found = findConn(hash64(tgid, TlsName.ssl(record), TlsName.generation(record)), tgid);
+  const key = hash64(tgid, TlsName.ssl(record), TlsName.generation(record));
+  if (isForeign(key)) return Status.DONE;
+  const found = findConn(key, tgid);
   if (found == 0) return Status.FULL;
   if (!takeName(changetype<Conn>(found), record, length) && !resuming) Count.malformed++;
   return Status.DONE;
@@ -196,10 +205,12 @@ function connInfo(at: usize, end: usize): i32 {
   const authority = Reader.strOrNil();
   const length = Reader.length;
   if (Reader.failed) {
-    if (!resuming) Count.malformed++;
+    if (!resuming && !giving) Count.malformed++;
     return Status.DONE;
   }
-  const found = findConn(hash64(tgid, ssl, generation), <u32>tgid);
+  const key = hash64(tgid, ssl, generation);
+  if (isForeign(key)) return Status.DONE;
+  const found = findConn(key, <u32>tgid);
   if (found == 0) return Status.FULL;
   setAuthority(changetype<Conn>(found), authority, length);
   return Status.DONE;
@@ -237,3 +248,4 @@ defineModule(
   onFlush,
   onStats,
 );
+initHandover();

@@ -8,6 +8,8 @@ export const NAME_HEAD: u32 = TlsName.SIZE - NAME_AREA;
 
 const SLOTS: usize = 3;
 const SLOT: usize = 4 + NAME_AREA;
+/** Bytes at Conn.names. */
+export const NAMES_SIZE: usize = SLOTS * SLOT;
 
 /** One slot for each NameKind: a u32 length and the name; made when there is something to keep. */
 function slotOf(conn: Conn, kind: u32): usize {
@@ -20,8 +22,8 @@ export function takeName(conn: Conn, record: usize, length: u32): bool {
   const used = TlsName.len(record);
   if (kind < NameKind.SERVER || kind > NameKind.SELECTED || used > min(length, NAME_AREA)) return false;
   if (conn.names == 0) {
-    conn.names = heap.alloc(SLOTS * SLOT);
-    memory.fill(conn.names, 0, SLOTS * SLOT);
+    conn.names = heap.alloc(NAMES_SIZE);
+    memory.fill(conn.names, 0, NAMES_SIZE);
   }
   const slot = slotOf(conn, kind);
   memory.copy(slot + 4, TlsName.name(record), used);

@@ -38,6 +38,15 @@ export namespace Hellos {
 
   /** Keeps what ClientHello holds now. */
   export function keep(key: u64): void {
+    const hello = add(key, ClientHello.nameLength, min(ClientHello.alpnLength, TEXT_MAX), ClientHello.versionsLength);
+    hello.legacyVersion = ClientHello.legacyVersion;
+    memory.copy(hello.name, ClientHello.nameAt, hello.nameLength);
+    memory.copy(hello.alpn, ClientHello.alpnAt, hello.alpnLength);
+    memory.copy(hello.versions, ClientHello.versionsAt, hello.versionsLength);
+  }
+
+  /** One with room for its texts; what was kept of the same connection is forgotten. */
+  export function add(key: u64, nameLength: u32, alpnLength: u32, versionsLength: u32): Hello {
     const old = table.find(key);
     if (old) drop(old);
     if (table.count >= LIMIT) {
@@ -46,15 +55,17 @@ export namespace Hellos {
     }
     const hello = new Hello();
     hello.key = key;
-    hello.nameLength = ClientHello.nameLength;
-    hello.alpnLength = min(ClientHello.alpnLength, TEXT_MAX);
-    hello.versionsLength = ClientHello.versionsLength;
-    hello.legacyVersion = ClientHello.legacyVersion;
-    hello.texts = heap.alloc(hello.nameLength + hello.alpnLength + hello.versionsLength + 1);
-    memory.copy(hello.name, ClientHello.nameAt, hello.nameLength);
-    memory.copy(hello.alpn, ClientHello.alpnAt, hello.alpnLength);
-    memory.copy(hello.versions, ClientHello.versionsAt, hello.versionsLength);
+    hello.nameLength = nameLength;
+    hello.alpnLength = alpnLength;
+    hello.versionsLength = versionsLength;
+    hello.texts = heap.alloc(nameLength + alpnLength + versionsLength + 1);
     table.insert(changetype<usize>(hello));
+    return hello;
+  }
+
+  /** The least recently used, 0: none. */
+  export function oldest(): usize {
+    return table.oldest;
   }
 
   /** Address of the Hello, 0: none. */

@@ -8,9 +8,11 @@ import { ClientHello } from '../../lib/client-hello';
 import { AF_UNIX, addressText, ipText } from '../../lib/ip';
 import { hasLocalEnd, localEnd, protocolName, remoteEnd } from './endpoint';
 import { errnoName } from './errno';
+import { initHandover } from './handover';
 import { Hello, Hellos } from './hellos';
 import { alpnOut, versionsOut } from './offers';
 
+export { oisp_give, oisp_held, oisp_state_schema, oisp_take } from '../../abi/handover';
 export {
   oisp_abi,
   oisp_consumed,
@@ -298,3 +300,4 @@ function onStats(): void {
 }
 
 defineModule('network', '0.1.0', [Kind.NET_OPEN, Kind.NET_FLOW, Kind.TLS_HELLO], [Kind.CONN_NOTE, Kind.EVENT], onInit, onRecord, onTick, onFlush, onStats);
+initHandover();

@@ -1,4 +1,4 @@
-// Answers GET requests about the daemon over HTTP/1.1; it knows no route by itself, changes nothing, and every connection is bounded in size and time.
+// Answers requests about the daemon over HTTP/1.1, and on its Unix socket takes orders (POST); it knows no route by itself, and every connection is bounded in size and time.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { HostError, reasonOf } from '../errors.js';
@@ -12,7 +12,12 @@ export interface Answer {
 /** Path -> what answers it. An answer that fails is a 503, and its text is shown: it must hold nothing captured. */
 export type Routes = Readonly<Record<string, () => Promise<Answer>>>;
 
+/** What is ordered: the body of the request and the parameters of its target. A HostError is a 409, and its text is shown. */
+export type Orders = Readonly<Record<string, (body: Uint8Array<ArrayBuffer>, parameters: URLSearchParams) => Promise<Answer>>>;
+
 export interface ApiServerOptions {
+  /** Taken on a Unix socket only. */
+  readonly orders?: Orders;
   /** Connections at once; more are closed unanswered. */
   readonly maxConnections?: number;
   /** Longest life of a connection, ms: for slow requests, slow answers and slow readers alike. */
@@ -22,6 +27,9 @@ export interface ApiServerOptions {
 const MAX_CONNECTIONS = 16;
 const MAX_HEADER_BYTES = 8192;
 const CONNECTION_MS = 30_000;
+/** Of one with an order, which may take long; and its longest body. */
+const ORDER_MS = 180_000;
+const MAX_BODY_BYTES = 16 << 20;
 /** Where a browser that was led here by a name of its own making would say so. */
 const LOOPBACK_HOST = /^(?:127(?:\.\d{1,3}){3}|\[::1\]|localhost)(?::\d+)?$/i;
 
@@ -31,9 +39,10 @@ export function json(value: unknown): Answer {
 
 export class ApiServer {
   readonly #routes: Routes;
+  readonly #orders: Orders;
   readonly #server: Server;
   readonly #connectionMs: number;
-  readonly #sockets = new Set<Socket>();
+  readonly #sockets = new Map<Socket, NodeJS.Timeout>();
   /** Answers by status code, and connections turned away. */
   readonly #counters = { refused_connections: 0, expired_connections: 0, answers: {} as Record<string, number> };
   #claim: Claim | undefined;
@@ -41,6 +50,7 @@ export class ApiServer {
 
   constructor(routes: Routes, options: ApiServerOptions = {}) {
     this.#routes = routes;
+    this.#orders = options.orders ?? {};
     this.#connectionMs = options.connectionMs ?? CONNECTION_MS;
     // One request a connection: its deadline then bounds everything, and an idle daemon has no timer for it.
     this.#server = createServer({ maxHeaderSize: MAX_HEADER_BYTES }, (request, response) => void this.#serve(request, response));
@@ -87,22 +97,28 @@ export class ApiServer {
     this.#claim = undefined;
     await claim?.release();
     if (this.#server.listening) this.#server.close();
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of this.#sockets.keys()) socket.destroy();
   }
 
   #admit(socket: Socket): void {
-    this.#sockets.add(socket);
-    const timer = setTimeout(() => {
-      this.#counters.expired_connections += 1;
-      socket.destroy();
-    }, this.#connectionMs);
+    this.#expire(socket, this.#connectionMs);
     socket.once('close', () => {
-      clearTimeout(timer);
+      clearTimeout(this.#sockets.get(socket));
       this.#sockets.delete(socket);
     });
   }
 
+  #expire(socket: Socket, afterMs: number): void {
+    clearTimeout(this.#sockets.get(socket));
+    const timer = setTimeout(() => {
+      this.#counters.expired_connections += 1;
+      socket.destroy();
+    }, afterMs);
+    this.#sockets.set(socket, timer);
+  }
+
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.method === 'POST' && !this.#tcp && Object.keys(this.#orders).length > 0) return await this.#obey(request, response);
     const refusal = this.#refusal(request);
     if (refusal) return this.#send(response, refusal.code, json({ error: refusal.text }));
     const path = pathOf(request);
@@ -112,6 +128,21 @@ export class ApiServer {
       this.#send(response, 200, await route());
     } catch (error) {
       this.#send(response, 503, json({ error: error instanceof Error ? error.message : String(error) }));
+    }
+  }
+
+  async #obey(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = pathOf(request);
+    const order = Object.hasOwn(this.#orders, path) ? this.#orders[path] : undefined;
+    if (!order) return this.#send(response, 404, json({ error: `there is no order ${path.slice(0, 64)}`, orders: Object.keys(this.#orders) }));
+    this.#expire(request.socket, ORDER_MS);
+    try {
+      const body = await bodyOf(request);
+      if (!body) return this.#send(response, 413, json({ error: `a body has at most ${MAX_BODY_BYTES} bytes` }));
+      this.#send(response, 200, await order(body, new URLSearchParams((request.url ?? '').split('?', 2)[1] ?? '')));
+    } catch (error) {
+      const { message, hint } = error as HostError;
+      this.#send(response, error instanceof HostError ? 409 : 503, json({ error: message, ...(hint !== undefined && { hint }) }));
     }
   }
 
@@ -136,6 +167,18 @@ export class ApiServer {
     // node:http leaves the body of an answer to HEAD away by itself.
     response.end(body);
   }
+}
+
+/** @returns undefined when it is too long; then the rest of it is not read. */
+async function bodyOf(request: IncomingMessage): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of request as AsyncIterable<Buffer>) {
+    size += part.length;
+    if (size > MAX_BODY_BYTES) return undefined;
+    parts.push(part);
+  }
+  return new Uint8Array(Buffer.concat(parts));
 }
 
 function pathOf(request: IncomingMessage): string {

@@ -1,5 +1,6 @@
-// Opens what a daemon can be asked through: the control socket and, when configured, /metrics on a loopback port. It answers with numbers, never with captured bytes.
-import { ApiServer, json, type Routes } from '../api/server.js';
+// Opens what a daemon can be asked through: the control socket, where its owner can change decoder modules, and, when configured, /metrics on a loopback port.
+// It answers with numbers, never with captured bytes.
+import { ApiServer, json, type Orders, type Routes } from '../api/server.js';
 import { PathTaken } from '../api/socket-file.js';
 import type { Config } from '../config/index.js';
 import { controlPath } from '../config/paths.js';
@@ -8,6 +9,7 @@ import type { Coverage } from '../coverage/index.js';
 import { HostError } from '../errors.js';
 import type { SourceStats } from '../events/source.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import type { DecoderSet } from '../topology/decoder-set.js';
 import type { StatusReader } from '../topology/status.js';
 import { askPid } from './control-client.js';
 
@@ -16,6 +18,7 @@ export interface ControlParts {
   readonly version: string;
   readonly status: StatusReader;
   readonly coverage: Coverage;
+  readonly modules: DecoderSet;
 }
 
 export interface Control {
@@ -38,7 +41,7 @@ export async function openControl(config: Config, parts: ControlParts, say: (tex
   try {
     const path = controlPath(config['control.path']);
     if (path !== undefined) {
-      const server = new ApiServer(routes);
+      const server = new ApiServer(routes, { orders: makeOrders(parts.modules) });
       if (await listen(server, path, { optional: config['control.path'] === 'auto', say })) servers.push(server);
     }
     const address = loopbackAddress(config['metrics.listen']);
@@ -75,11 +78,29 @@ async function taken(path: string): Promise<HostError> {
   );
 }
 
-function makeRoutes({ version, status, coverage }: ControlParts): Routes & { readonly '/metrics': Routes[string] } {
+const BY = 'the control socket';
+
+/** What the owner of the socket can have done. */
+function makeOrders(modules: DecoderSet): Orders {
+  const nameOf = (parameters: URLSearchParams): string => {
+    const name = parameters.get('name');
+    if (!name) throw new HostError('USAGE', 'no module is named', 'Add ?name=NAME.');
+    return name;
+  };
+  return {
+    '/v1/decoders/swap': async (body, parameters) => json(await modules.offer(body, nameOf(parameters), BY, nameOf(parameters))),
+    '/v1/decoders/rollback': async (_, parameters) => json(await modules.rollback(nameOf(parameters), BY)),
+    '/v1/decoders/pin': async (_, parameters) => json(await modules.pin(nameOf(parameters), true, BY)),
+    '/v1/decoders/unpin': async (_, parameters) => json(await modules.pin(nameOf(parameters), false, BY)),
+  };
+}
+
+function makeRoutes({ version, status, coverage, modules }: ControlParts): Routes & { readonly '/metrics': Routes[string] } {
   let metrics: Promise<Metrics> | undefined;
   return {
     '/v1/version': async () => json({ version, pid: process.pid }),
     '/v1/status': async () => json(await status.read()),
+    '/v1/decoders': async () => json(modules.list()),
     '/v1/coverage': async () => json(await coverage.report()),
     '/metrics': async () => {
       // Loaded when it is first asked for: a daemon that nobody scrapes does not pay for it in memory.

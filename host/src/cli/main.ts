@@ -6,7 +6,7 @@ import type { Gap } from '../sources/plaintext/index.js';
 import { check } from './check.js';
 import { type CoverageFlags, coverage } from './coverage.js';
 import { type DecodeFlags, decode } from './decode.js';
-import { listDecoders, verifyDecoder } from './decoders.js';
+import { type ListFlags, listDecoders, pinDecoder, rollbackDecoder, swapDecoder, verifyDecoder } from './decoders.js';
 import { type ReplayFlags, replay } from './replay.js';
 import { type RunFlags, run } from './run.js';
 import { type AskFlags, status } from './status.js';
@@ -138,11 +138,16 @@ function build(done: (code: number) => void): Command {
     .option('-q, --quiet', 'say nothing but warnings on standard error')
     .addHelpText('after', EXIT_CODES)
     .action(async (file: string, flags: ReplayFlags) => done(await replay(file, flags)));
-  const decoders = sub(program, 'decoders').description('Look at the decoder modules.');
-  sub(decoders, 'list')
-    .description('List the decoder modules: version, hash, and the records each consumes and produces.')
+  describeDecoders(sub, sub(program, 'decoders').description('Look at the decoder modules, and change those of a running daemon.'), done);
+  return program;
+}
+
+function describeDecoders(sub: (parent: Command, name: string) => Command, decoders: Command, done: (code: number) => void): void {
+  describeAsking(sub(decoders, 'list'))
+    .description('List the decoder modules of the running daemon, or those that one would load: version, hash, and the records each consumes and produces.')
+    .option('--installed', 'those on disk, whatever runs')
     .option('--json', 'print the list as one JSON array')
-    .action((flags: { json?: boolean }) => done(listDecoders(flags)));
+    .action(async (flags: ListFlags) => done(await listDecoders(flags)));
   sub(decoders, 'verify')
     .description('Try a decoder module: the rules of the ABI, and how it bears bytes that mean no good. Needs no privileges and no daemon.')
     .argument('<file>', 'WebAssembly module')
@@ -150,7 +155,32 @@ function build(done: (code: number) => void): Command {
     .option('--json', 'print the verdict as one JSON object')
     .addHelpText('after', `\nExample:\n  oisp-host decoders verify my-decoder.wasm\n${EXIT_CODES}`)
     .action(async (file: string, flags: { json?: boolean; timeout?: number }) => done(await verifyDecoder(file, flags)));
-  return program;
+  describeAsking(sub(decoders, 'swap'))
+    .description(
+      'Put a module into the place of the one of that name, or beside the others, while the daemon runs. It is verified and tried beside the one in use first; what is open is handed over, and the first fault of its first ten seconds takes it out again.',
+    )
+    .argument('<name>', 'name of the module')
+    .argument('<file>', 'WebAssembly module')
+    .option('--json', 'print what was done as one JSON object')
+    .addHelpText('after', `\nExample:\n  oisp-host decoders swap ai ./ai.wasm\n${EXIT_CODES}`)
+    .action(async (name: string, file: string, flags: AskFlags) => done(await swapDecoder(name, file, flags)));
+  describeAsking(sub(decoders, 'rollback'))
+    .description('Put the module back that was in use before.')
+    .argument('<name>', 'name of the module')
+    .option('--json', 'print what was done as one JSON object')
+    .addHelpText('after', EXIT_CODES)
+    .action(async (name: string, flags: AskFlags) => done(await rollbackDecoder(name, flags)));
+  for (const [verb, pinned, what] of [
+    ['pin', true, 'Keep a module: it is neither swapped nor rolled back until it is unpinned.'],
+    ['unpin', false, 'Let a pinned module be swapped and rolled back again.'],
+  ] as const) {
+    describeAsking(sub(decoders, verb))
+      .description(what)
+      .argument('<name>', 'name of the module')
+      .option('--json', 'print what was done as one JSON object')
+      .addHelpText('after', EXIT_CODES)
+      .action(async (name: string, flags: AskFlags) => done(await pinDecoder(name, flags, pinned)));
+  }
 }
 
 async function main(): Promise<number> {

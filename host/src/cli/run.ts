@@ -13,6 +13,8 @@ import { type FileOpens, type FileReads, InitFlag } from '../gen/records.js';
 import { makeSink, type SinkName } from '../sinks/index.js';
 import { EbpfSource, type FilesScope, readHostContext } from '../sources/ebpf/index.js';
 import { Recorder } from '../sources/replay/recorder.js';
+import { DecoderFolder } from '../topology/decoder-folder.js';
+import { auditText, DecoderSet } from '../topology/decoder-set.js';
 import { shrinkHeap } from '../topology/heap.js';
 import { Pipeline } from '../topology/pipeline.js';
 import { ShardPool } from '../topology/shard-pool.js';
@@ -51,7 +53,7 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
   const decoders = loadDecoders(paths.decoders);
   const source = new EbpfSource(sourceOptions(config, command[0]));
   const ends = config['capture.roles'] === 'both' ? InitFlag.server_side : 0;
-  const pool = new ShardPool({ shards: config['decode.shards'], decoders, host, version, flags: ends });
+  const pool = new ShardPool({ shards: config['decode.shards'], decoders, host, version, flags: ends, deadlineMs: config['decode.deadline_ms'] });
   const coverage = new Coverage(source, (path, why) => note(`${path} is not probed any more: ${why}`));
   const pipeline = new Pipeline({
     source,
@@ -65,18 +67,26 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
       if (config['capture.verdicts']) source.judge(noted);
     },
     onEvent: ({ head }) => coverage.event(head),
+    onIncident: (incident) => modules.incident(incident),
+  });
+  const modules = new DecoderSet({
+    pool,
+    decoders,
+    audit: (entry) => note(auditText(entry)),
+    deliver: (answer) => pipeline.deliverInTurn(answer),
   });
   let state: RunState = 'starting';
   const scope = describeScope(config, command);
   const status = new StatusReader({
-    ...{ version, host, scope, decoders, source, pool, pipeline, sink, recorder, output: config['output.path'] },
+    ...{ version, host, scope, decoders: modules, source, pool, pipeline, sink, recorder, output: config['output.path'] },
     state: () => state,
     targets: () => source.targets(),
     lastProblem: () => source.lastProblem,
     coverage: () => coverage.stats(),
     control: () => control.stats(),
   });
-  const control = await openControl(config, { version, status, coverage }, say);
+  const folder = config['decode.folder'] === '' ? undefined : new DecoderFolder(config['decode.folder'], modules, note);
+  const control = await openControl(config, { version, status, coverage, modules }, say);
   let exitCode = 0;
   try {
     await pool.load();
@@ -88,17 +98,21 @@ export async function run(command: readonly string[], flags: RunFlags): Promise<
     const drop = () => say(`privileges kept: ${source.dropPrivileges(command.length > 0).join(', ') || 'none'}`);
     if (command.length === 0) drop();
     state = 'capturing';
+    await folder?.open();
     say(
       `capturing ${scope}; ${source.targets().length} TLS files probed; events go to ${config['output.path'] === '-' ? 'standard output' : config['output.path']}`,
     );
     exitCode = command.length ? await observe(command, { source, host, ended: ended.promise, started: drop }) : await untilSignal(ended.promise);
     state = 'stopping';
+    folder?.close();
+    await modules.close();
     await pipeline.stop();
     await tellRun({ source, pipeline, pool, sink, recorder }, flags);
     if (sink.stats().dropped > 0 && exitCode === 0) exitCode = 1;
   } finally {
     // Closing twice is harmless: an error on the way must not leave probes or files behind.
     await control.close();
+    folder?.close();
     await coverage.close();
     await source.stop();
     await recorder?.close();

@@ -5,6 +5,7 @@ import { detailOf } from '../coverage/why.js';
 import { HostError } from '../errors.js';
 import type { SourceStats } from '../events/source.js';
 import type { Target } from '../sources/ebpf/index.js';
+import { auditText } from '../topology/decoder-set.js';
 import { HELD_BUCKETS } from '../topology/ledger.js';
 import type { Status } from '../topology/status.js';
 import { askDaemon } from './control-client.js';
@@ -123,7 +124,24 @@ function probesOf({ functions }: Target): [string, string] {
   return [`${attached} of ${functions.length}`, detailOf(functions) ?? '-'];
 }
 
-function decoderLines({ decoders }: Status): string[] {
-  const rows = decoders.map(({ name, version, sha256, bytes }) => [name, version, sha256.slice(0, 12), bytesText(bytes)]);
-  return [...heading('Decoders'), ...titled([['NAME', 'VERSION', 'SHA-256', 'SIZE'], ...rows])];
+function decoderLines({ decoders, decoder_audit, shards }: Status): string[] {
+  const rows = decoders.map(({ name, version, sha256, bytes, state, pinned }) => [
+    name,
+    version,
+    sha256.slice(0, 12),
+    bytesText(bytes),
+    `${state}${pinned ? ', pinned' : ''}`,
+  ]);
+  const off = decoders.filter(({ state }) => state === 'off').map(({ name }) => name);
+  const replaced = shards.reduce((sum, shard) => sum + shard.replaced, 0);
+  return [
+    ...heading('Decoders'),
+    ...titled([['NAME', 'VERSION', 'SHA-256', 'SIZE', 'STATE'], ...rows]),
+    ...(off.length ? [paint(out, 'red', `  switched off after faults, so that what they read is not decoded: ${off.join(', ')}`)] : []),
+    ...(replaced ? [paint(out, 'yellow', `  ${replaced} shard threads did not return and were replaced`)] : []),
+    ...decoder_audit.slice(-MOST_CHANGES).map((entry) => `  ${entry.at} ${plainText(auditText(entry))}`),
+  ];
 }
+
+/** Changes of modules that are shown; --json has more. */
+const MOST_CHANGES = 8;

@@ -22,6 +22,7 @@ const socketPath = {
   test: (value: string) => value === 'auto' || value === '' || (value.startsWith('/') && Buffer.byteLength(value) <= MAX_SOCKET_PATH),
   text: `an absolute path of at most ${MAX_SOCKET_PATH} bytes, auto, or empty`,
 };
+const absolutePath = { test: (value: string) => value === '' || value.startsWith('/'), text: 'an absolute path, or empty' };
 const loopback = {
   test: (value: string) => value === '' || loopbackAddress(value) !== undefined,
   text: 'a loopback address and a port, such as 127.0.0.1:9464 or [::1]:9464, or empty',
@@ -112,6 +113,19 @@ export const settings = {
     doc: 'Which openings of files are told by an event of their own, beside what is read and written: none; changes, those that make or cut the file or are for writing; or all.',
   },
   'decode.shards': { type: 'integer', fallback: 1, min: 1, max: 64, doc: 'Worker threads that decode.' },
+  'decode.deadline_ms': {
+    type: 'integer',
+    fallback: 10_000,
+    min: 500,
+    max: 600_000,
+    doc: 'A decoder module that does not return from a call for so long is taken to hang: its thread is replaced, and what the shard knew of open connections is lost.',
+  },
+  'decode.folder': {
+    type: 'string',
+    fallback: '',
+    rule: absolutePath,
+    doc: 'Folder of decoder modules beside those of the product, or in their place by name: read at the start, and swapped in when a file changes. It must belong to the user of the daemon, and nobody else may write to it. Empty: none.',
+  },
   'output.path': { type: 'string', fallback: '-', doc: 'File that events are appended to, or - for standard output.' },
   'output.format': {
     type: 'string',

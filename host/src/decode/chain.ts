@@ -1,100 +1,46 @@
 // The router of one shard: hands whole buffers from module to module by the kinds they declare, and never looks into a record.
-import { Kind } from '../gen/records.js';
-import { type CompiledDecoder, DecoderError, type DecoderLimits, type DecoderManifest, DecoderModule, type LaneSink } from './decoder-module.js';
-import { recordEnds } from './record-ends.js';
 
-/** A module file, ready to be instantiated in any thread. */
-export interface LoadedDecoder {
-  readonly name: string;
-  readonly version: string;
-  readonly compiled: CompiledDecoder;
-}
+import type { DecoderIdentity } from '../events/raw-event.js';
+import type { CanaryReport } from './canary.js';
+import { DecoderError, type DecoderManifest } from './decoder-module.js';
+import { type Incident, type LoadedDecoder, type ModuleCounters, Stage, type SwapReport } from './stage.js';
 
 /** Kinds below this number come from sources (schema/records.toml). */
 const FIRST_DECODER_KIND = 32;
 const ALL_KINDS = -1;
+/** Incidents that are kept until somebody asks. */
+const MOST_INCIDENTS = 64;
 
-const MEBI = 1024 * 1024;
-/** Longest buffer a module takes: a source's batch or another module's lane. */
-export const CHAIN_BUFFER_BYTES = MEBI;
-/** Lane of a module that makes events: one event with 8 MiB of content, with room. */
-const EVENT_LANE_BYTES = 24 * MEBI;
-const MEMORY_BYTES = 512 * MEBI;
-const MAX_CONNECTIONS = 16384;
-/** The most a module of the chain is given. */
-export const CHAIN_LIMITS: DecoderLimits = {
-  inBytes: CHAIN_BUFFER_BYTES,
-  outBytes: EVENT_LANE_BYTES,
-  maxConnections: MAX_CONNECTIONS,
-  memoryBytes: MEMORY_BYTES,
-};
-/** Records of one buffer that an instance may trap on before the rest of it is given up: each costs a new instance. */
-const RETRIES = 4;
-
-/** What a module did since the chain was made; survives a rebuilt instance. */
-export interface ModuleCounters {
-  version: string;
-  sha256: string;
-  /** Buffers rejected as malformed, and instances lost to a trap. */
-  rejected: number;
-  traps: number;
-  /** Records that an instance trapped on and that were left out; and those behind them that were given up with their buffer. */
-  quarantined: number;
-  given_up: number;
-  memory_bytes: number;
-  /** The module's own counters (oisp_stats), summed over its instances. */
-  counters: Record<string, number>;
-}
-
-/** Takes a lane 1 buffer and the name of the module that made it; the view is valid until it returns. */
-export type HostSink = (bytes: Uint8Array, decoder: string) => void;
+/** Takes a lane 1 buffer and which module made it; the view is valid until it returns. */
+export type HostSink = (bytes: Uint8Array, decoder: DecoderIdentity) => void;
 
 /** Sees what every module puts out; for people who debug decoders. */
 export type ChainTap = (module: string, lane: 0 | 1, bytes: Uint8Array) => void;
-
-interface Stage {
-  readonly decoder: LoadedDecoder;
-  instance: DecoderModule;
-  manifest: DecoderManifest;
-  limits: DecoderLimits;
-  /** Bit k: it consumes kind k of a source. */
-  sourceKinds: number;
-  /** Stages that consume what this one puts on lane 0. */
-  next: Stage[];
-  rejected: number;
-  traps: number;
-  quarantined: number;
-  givenUp: number;
-  /** Counters of instances that are gone. */
-  past: Record<string, number>;
-}
 
 export interface ChainOptions {
   readonly log?: (line: string) => void;
   readonly tap?: ChainTap;
   /** Flags of every module, enum init_flag. Default 0. */
   readonly flags?: number;
+  /** Told the place of the module that is about to be called, -1 when it has returned: for whoever watches that it does. */
+  readonly onCall?: (place: number) => void;
 }
 
-/** Not re-entrant. Order is kept: the events of one process() call come out in the order of their records. */
+/** Not re-entrant. Order is kept: the events of one process() call come out in the order of their records, but for those of a module that is being replaced. */
 export class Chain {
-  private readonly stages: Stage[];
-  private readonly entries: Stage[];
+  private readonly stages: Stage[] = [];
+  private entries: { stage: Stage; kinds: number }[] = [];
   private toHost: HostSink = () => undefined;
+  private incidents: Incident[] = [];
+  private runningStage: Stage | undefined;
 
   /** @throws DecoderError `refused` when a module cannot be used or two modules feed each other. */
   constructor(
     decoders: readonly LoadedDecoder[],
     private readonly options: ChainOptions = {},
   ) {
-    this.stages = decoders.map((decoder) => this.newStage(decoder));
-    for (const stage of this.stages) {
-      stage.next = this.stages.filter(
-        (other) => other !== stage && other.manifest.consumes.some((kind) => kind >= FIRST_DECODER_KIND && stage.manifest.produces.includes(kind)),
-      );
-    }
-    this.entries = this.stages.filter((stage) => stage.sourceKinds !== 0);
-    this.refuseCycles();
+    for (const decoder of decoders) this.stages.push(this.newStage(decoder));
+    this.connect();
   }
 
   /**
@@ -104,121 +50,131 @@ export class Chain {
    */
   process(bytes: Uint8Array, toHost: HostSink, kinds: number = ALL_KINDS): void {
     this.toHost = toHost;
-    for (const stage of this.entries) if (stage.sourceKinds & kinds) this.run(stage, (instance, sink) => instance.process(bytes, sink));
+    for (const entry of this.entries) if (entry.kinds & kinds) entry.stage.process(bytes);
   }
 
   /** @param seconds on the record clock (CLOCK_BOOTTIME). */
   tick(seconds: number, toHost: HostSink): void {
     this.toHost = toHost;
-    for (const stage of this.inFlowOrder()) this.run(stage, (instance, sink) => instance.tick(seconds, sink));
+    for (const stage of this.inFlowOrder()) stage.tick(seconds);
   }
 
   /** The source has ended: everything open is told as far as it is known. */
   flush(toHost: HostSink): void {
     this.toHost = toHost;
-    for (const stage of this.inFlowOrder()) this.run(stage, (instance, sink) => instance.flush(sink));
+    for (const stage of this.inFlowOrder()) stage.flush();
   }
 
   /** Counters by module name. */
   stats(): Record<string, ModuleCounters> {
-    const out: Record<string, ModuleCounters> = {};
-    for (const stage of this.stages) {
-      out[stage.decoder.name] = {
-        version: stage.decoder.version,
-        sha256: stage.decoder.compiled.sha256,
-        rejected: stage.rejected,
-        traps: stage.traps,
-        quarantined: stage.quarantined,
-        given_up: stage.givenUp,
-        memory_bytes: stage.instance.memoryBytes,
-        counters: addCounters({ ...stage.past }, stage.instance.stats()),
-      };
+    return Object.fromEntries(this.stages.map((stage) => [stage.decoder.name, stage.stats()]));
+  }
+
+  /** Puts a module into the place of the one of its name, or beside the others when there is none. What the old one has to tell goes to toHost. @throws DecoderError. */
+  swap(decoder: LoadedDecoder, toHost: HostSink): SwapReport {
+    this.toHost = toHost;
+    const stage = this.find(decoder.name);
+    if (stage) {
+      const { manifest, decoder: before } = stage;
+      const report = stage.swap(decoder);
+      if (sameKinds(manifest, stage.manifest)) return report;
+      try {
+        this.connect();
+      } catch (error) {
+        stage.swap(before);
+        this.connect();
+        throw error;
+      }
+      return report;
     }
+    const start = performance.now();
+    this.stages.push(this.newStage(decoder));
+    try {
+      this.connect();
+    } catch (error) {
+      this.stages.pop();
+      this.connect();
+      throw error;
+    }
+    return { bytes: 0, held: 0, pause_ms: performance.now() - start };
+  }
+
+  /** Takes a module away; what it has to tell goes to toHost. */
+  remove(name: string, toHost: HostSink): void {
+    this.toHost = toHost;
+    const index = this.stages.findIndex((stage) => stage.decoder.name === name);
+    if (index < 0) return;
+    this.stages[index]?.turnOff();
+    this.stages.splice(index, 1);
+    this.connect();
+  }
+
+  /** Gives a module nothing more; what it has to tell goes to toHost. */
+  turnOff(name: string, toHost: HostSink): void {
+    this.toHost = toHost;
+    this.find(name)?.turnOff();
+  }
+
+  /** Stops calls of this module that take longer, in this thread; each call costs a thread as long as it is so. @param limitMs 0: no more */
+  guard(name: string, limitMs: number): void {
+    const stage = this.find(name);
+    if (stage) stage.guardMs = limitMs;
+  }
+
+  /** Tries a module beside the one of its name. @throws DecoderError `refused`. */
+  startCanary(decoder: LoadedDecoder, limitMs: number): void {
+    this.find(decoder.name)?.startCanary(decoder, limitMs);
+  }
+
+  /** @returns undefined when none was tried. */
+  endCanary(name: string): CanaryReport | undefined {
+    return this.find(name)?.endCanary();
+  }
+
+  /** Instances lost since this was last asked. */
+  takeIncidents(): Incident[] {
+    const out = this.incidents;
+    this.incidents = [];
     return out;
   }
 
-  /** Version and hash of the module that makes events, by module: part of every event. */
-  identities(): { name: string; version: string; sha256: string }[] {
-    return this.stages.map(({ decoder }) => ({ name: decoder.name, version: decoder.version, sha256: decoder.compiled.sha256 }));
+  private find(name: string): Stage | undefined {
+    return this.stages.find((stage) => stage.decoder.name === name);
   }
 
   private newStage(decoder: LoadedDecoder): Stage {
-    const limits = {
-      inBytes: CHAIN_BUFFER_BYTES,
-      outBytes: CHAIN_BUFFER_BYTES,
-      maxConnections: MAX_CONNECTIONS,
-      memoryBytes: MEMORY_BYTES,
-      flags: this.options.flags ?? 0,
-    };
-    let instance = new DecoderModule(decoder.compiled, limits, this.options.log);
-    const makesEvents = instance.manifest.produces.includes(Kind.event);
-    if (makesEvents) {
-      limits.outBytes = EVENT_LANE_BYTES;
-      instance = new DecoderModule(decoder.compiled, limits, this.options.log);
-    }
-    return {
-      decoder,
-      instance,
-      manifest: instance.manifest,
-      limits,
-      sourceKinds: sourceKinds(instance.manifest),
-      next: [],
-      rejected: 0,
-      traps: 0,
-      quarantined: 0,
-      givenUp: 0,
-      past: {},
-    };
-  }
-
-  private run(stage: Stage, step: (instance: DecoderModule, sink: LaneSink) => void): DecoderError | undefined {
-    try {
-      step(stage.instance, (lane, bytes) => this.route(stage, lane, bytes));
-    } catch (error) {
-      if (!(error instanceof DecoderError)) throw error;
-      this.options.log?.(`decoder ${stage.decoder.name}: ${error.message}`);
-      if (error.code === 'rejected') stage.rejected++;
-      else this.rebuild(stage);
-      return error;
-    }
-    return undefined;
-  }
-
-  /**
-   * Gives what one module made to another. A buffer that it traps on is given again, record by record, to the new instance: only what it traps on again is left
-   * out. A source's batch is not: some of it has been counted into the ledger of bytes already, so the rest of it is lost, and named there.
-   */
-  private feed(stage: Stage, bytes: Uint8Array): void {
-    const error = this.run(stage, (instance, sink) => instance.process(bytes, sink));
-    if (error?.code !== 'trap') return;
-    const rest = bytes.subarray(error.done);
-    const ends = recordEnds(rest);
-    let left = RETRIES;
-    ends.forEach((end, i) => {
-      const record = rest.subarray(ends[i - 1] ?? 0, end);
-      if (left === 0) stage.givenUp++;
-      else if (this.run(stage, (instance, sink) => instance.process(record, sink))?.code === 'trap') {
-        left--;
-        stage.quarantined++;
-      }
+    const chain = this;
+    const { onCall } = this.options;
+    return new Stage(decoder, this.options.flags ?? 0, {
+      log: this.options.log,
+      get running() {
+        return chain.runningStage;
+      },
+      set running(stage) {
+        chain.runningStage = stage;
+        onCall?.(stage ? chain.stages.indexOf(stage) : -1);
+      },
+      route: (from, lane, bytes, identity) => this.route(from, lane, bytes, identity),
+      incident: (incident) => {
+        if (this.incidents.length < MOST_INCIDENTS) this.incidents.push(incident);
+      },
     });
   }
 
-  private route(from: Stage, lane: 0 | 1, bytes: Uint8Array): void {
-    this.options.tap?.(from.decoder.name, lane, bytes);
-    if (lane === 1) this.toHost(bytes, from.decoder.name);
-    else for (const stage of from.next) this.feed(stage, bytes);
+  private route(from: Stage, lane: 0 | 1, bytes: Uint8Array, decoder: DecoderIdentity): void {
+    this.options.tap?.(decoder.name, lane, bytes);
+    if (lane === 1) this.toHost(bytes, decoder);
+    else for (const stage of from.next) stage.feed(bytes);
   }
 
-  /** A trap costs the instance and the connections it knew; what it had counted is kept. */
-  private rebuild(stage: Stage): void {
-    stage.traps++;
-    try {
-      addCounters(stage.past, stage.instance.stats());
-    } catch (error) {
-      this.options.log?.(`decoder ${stage.decoder.name}: its counters are lost with it: ${(error as Error).message}`);
-    }
-    stage.instance = new DecoderModule(stage.decoder.compiled, stage.limits, this.options.log);
+  /** @throws DecoderError `refused` when two modules feed each other; then some may be connected and some not. */
+  private connect(): void {
+    const manifests = new Map(this.stages.map((stage) => [stage, stage.manifest]));
+    const feeds = (a: Stage, b: Stage) =>
+      a !== b && manifests.get(b)?.consumes.some((kind) => kind >= FIRST_DECODER_KIND && manifests.get(a)?.produces.includes(kind)) === true;
+    for (const stage of this.stages) stage.next = this.stages.filter((other) => feeds(stage, other));
+    this.entries = this.stages.map((stage) => ({ stage, kinds: sourceKinds(stage.manifest) })).filter(({ kinds }) => kinds !== 0);
+    this.refuseCycles();
   }
 
   /** Upstream first, so that what one stage gives on flush is decoded by the next before that one is flushed. */
@@ -242,11 +198,10 @@ export class Chain {
   }
 }
 
-function sourceKinds({ consumes }: DecoderManifest): number {
-  return consumes.filter((kind) => kind < FIRST_DECODER_KIND).reduce((bits, kind) => bits | (1 << kind), 0);
+function sameKinds(a: DecoderManifest, b: DecoderManifest): boolean {
+  return String([a.consumes, a.produces.join()]) === String([b.consumes, b.produces.join()]);
 }
 
-function addCounters(into: Record<string, number>, from: Record<string, number>): Record<string, number> {
-  for (const [name, value] of Object.entries(from)) into[name] = (into[name] ?? 0) + value;
-  return into;
+function sourceKinds({ consumes }: DecoderManifest): number {
+  return consumes.filter((kind) => kind < FIRST_DECODER_KIND).reduce((bits, kind) => bits | (1 << kind), 0);
 }

@@ -1,10 +1,15 @@
 // One instance of one decoder module behind ABI 1: it checks the module, moves bytes in and out, and never looks into them.
 import { createHash } from 'node:crypto';
 import { unpack } from 'msgpackr';
+import { Kind } from '../gen/records.js';
 import { undoCodings } from './content-coding.js';
 
 export const ABI_MAJOR = 1;
 const PAGE = 65536;
+const NAME = /^[a-z][a-z0-9-]{0,31}$/;
+const VERSION = /^[\w.+-]{1,32}$/;
+/** Counters that a module may have. */
+const MOST_COUNTERS = 256;
 const ALLOWED_IMPORTS: ReadonlySet<string> = new Set(['env.memory', 'env.abort', 'env.log']);
 const REQUIRED_EXPORTS = [
   'oisp_abi',
@@ -24,9 +29,12 @@ const REQUIRED_EXPORTS = [
 
 /** Since ABI 1.1, all or none. */
 const LEND_EXPORTS = ['oisp_need', 'oisp_lend', 'oisp_lent'] as const;
+/** Since ABI 1.2, all or none. */
+const HANDOVER_EXPORTS = ['oisp_state_schema', 'oisp_give', 'oisp_take', 'oisp_held'] as const;
+const OPTIONAL_EXPORTS = [LEND_EXPORTS, HANDOVER_EXPORTS] as const;
 
 type DecoderExports = Record<(typeof REQUIRED_EXPORTS)[number], (...args: number[]) => number> &
-  Partial<Record<(typeof LEND_EXPORTS)[number], (...args: number[]) => number>>;
+  Partial<Record<(typeof OPTIONAL_EXPORTS)[number][number], (...args: number[]) => number>>;
 
 /** Takes the bytes of one out lane; the view is valid until it returns. */
 export type LaneSink = (lane: 0 | 1, bytes: Uint8Array) => void;
@@ -41,8 +49,9 @@ export interface DecoderManifest {
 export interface DecoderLimits {
   /** In buffer, bytes: no batch may be longer. */
   readonly inBytes: number;
-  /** Each out lane, bytes. */
+  /** Each out lane, bytes; one that makes events may be given more than this. */
   readonly outBytes: number;
+  readonly eventOutBytes?: number;
   /** Connections the module may hold. */
   readonly maxConnections: number;
   /** Maximum of the module's memory, bytes. */
@@ -88,9 +97,10 @@ export function compileDecoder(bytes: Uint8Array<ArrayBuffer>): CompiledDecoder 
   for (const name of REQUIRED_EXPORTS) {
     if (!exported.has(name)) throw new DecoderError('refused', `does not export ${name}`);
   }
-  const lends = LEND_EXPORTS.filter((name) => exported.has(name));
-  if (lends.length > 0 && lends.length < LEND_EXPORTS.length)
-    throw new DecoderError('refused', `exports ${lends.join(', ')} but not the rest of ${LEND_EXPORTS.join(', ')}`);
+  for (const group of OPTIONAL_EXPORTS) {
+    const some = group.filter((name) => exported.has(name));
+    if (some.length > 0 && some.length < group.length) throw new DecoderError('refused', `exports ${some.join(', ')} but not the rest of ${group.join(', ')}`);
+  }
   return { sha256: createHash('sha256').update(bytes).digest('hex'), module };
 }
 
@@ -100,6 +110,7 @@ export class DecoderModule {
   private readonly memory: WebAssembly.Memory;
   private view = new Uint8Array(0);
   private readonly exports: DecoderExports;
+  private readonly outBytes: number;
   private readonly inAt: number;
   private readonly outAt: readonly [number, number];
 
@@ -129,11 +140,29 @@ export class DecoderModule {
     if (abi >>> 16 !== ABI_MAJOR) {
       throw new DecoderError('refused', `speaks decoder ABI ${abi >>> 16}.${abi & 0xffff}, this host speaks ${ABI_MAJOR}.x`);
     }
-    this.manifest = unpack(this.prefixed(this.call('oisp_manifest'))) as DecoderManifest;
-    const code = this.call('oisp_init', limits.inBytes, limits.outBytes, limits.flags ?? 0, limits.maxConnections);
+    this.manifest = this.readManifest();
+    this.outBytes = this.manifest.produces.includes(Kind.event) ? (limits.eventOutBytes ?? limits.outBytes) : limits.outBytes;
+    const code = this.call('oisp_init', limits.inBytes, this.outBytes, limits.flags ?? 0, limits.maxConnections);
     if (code < 0) throw new DecoderError('refused', `oisp_init failed: ${this.lastError()}`);
     this.inAt = this.call('oisp_in') >>> 0;
     this.outAt = [this.call('oisp_out', 0) >>> 0, this.call('oisp_out', 1) >>> 0];
+    const size = this.memory.buffer.byteLength;
+    if (this.inAt + limits.inBytes > size || this.outAt.some((at) => at + this.outBytes > size))
+      throw new DecoderError('refused', 'its buffers do not lie in its memory');
+  }
+
+  private readManifest(): DecoderManifest {
+    let manifest: Partial<DecoderManifest> | undefined;
+    try {
+      manifest = unpack(this.prefixed(this.call('oisp_manifest'))) as Partial<DecoderManifest>;
+    } catch (error) {
+      throw new DecoderError('refused', `its manifest cannot be read: ${(error as Error).message}`, { cause: error });
+    }
+    const { name, version, consumes, produces } = manifest ?? {};
+    const kinds = (list: unknown) => Array.isArray(list) && list.every((kind) => Number.isInteger(kind) && kind >= 0);
+    if (typeof name !== 'string' || !NAME.test(name) || typeof version !== 'string' || !VERSION.test(version) || !kinds(consumes) || !kinds(produces))
+      throw new DecoderError('refused', 'its manifest has no name, version, consumes and produces as they must be');
+    return manifest as DecoderManifest;
   }
 
   /** Bytes of memory the instance has grown to. */
@@ -180,10 +209,54 @@ export class DecoderModule {
     }
   }
 
+  /** What its states are called (ABI 1.2); undefined: it cannot hand over. */
+  stateSchema(): number | undefined {
+    return this.exports.oisp_state_schema ? this.call('oisp_state_schema') : undefined;
+  }
+
+  /**
+   * Gives up its place: gives what it keeps and begins nothing any more. Called again, it gives what has become free since.
+   * @param schema of the instance that takes it @param again to say every claim once more: the taker is another @param sink takes records of the hand-over; the view is valid until it returns
+   * @returns false when it cannot give to that schema
+   */
+  give(schema: number, again: boolean, sink: (bytes: Uint8Array) => void): boolean {
+    for (let first = again; ; first = false) {
+      const code = this.call('oisp_give', schema, first ? 1 : 0);
+      const given = this.drain((lane, bytes) => {
+        if (lane === 0) sink(bytes);
+      });
+      if (code !== 1) return code === 0;
+      if (!given) throw new DecoderError('trap', 'oisp_give asks for more without output');
+    }
+  }
+
+  /** Takes whole records of a hand-over, as many as fit into the in buffer. @throws DecoderError `rejected`. */
+  take(bytes: Uint8Array): void {
+    this.bytes().set(bytes, this.inAt);
+    if (this.call('oisp_take', bytes.length) < 0) throw new DecoderError('rejected', this.lastError());
+  }
+
+  /** Connections, exchanges or whatever it calls so that it still has to see through. */
+  held(): number {
+    return this.call('oisp_held');
+  }
+
+  /** Longest batch, bytes. */
+  get inBytes(): number {
+    return this.limits.inBytes;
+  }
+
   /** The module's counters. */
   stats(): Record<string, number> {
     const length = this.call('oisp_stats');
-    return unpack(Buffer.from(new Uint8Array(this.memory.buffer, this.outAt[1], length))) as Record<string, number>;
+    let told: unknown;
+    try {
+      told = unpack(Buffer.from(new Uint8Array(this.memory.buffer, this.outAt[1], length)));
+    } catch (error) {
+      throw new DecoderError('trap', `oisp_stats: ${(error as Error).message}`, { cause: error });
+    }
+    const counters = Object.entries(told ?? {}).filter(([, value]) => typeof value === 'bigint' || Number.isFinite(value));
+    return Object.fromEntries(counters.slice(0, MOST_COUNTERS).map(([name, value]) => [name, Number(value)]));
   }
 
   /** Decodes what the module asks to have decoded. @returns whether it asked. */
@@ -191,6 +264,7 @@ export class DecoderModule {
     if (!this.exports.oisp_need) return false;
     const at = this.call('oisp_need') >>> 0;
     if (at === 0) return false;
+    if (at + 16 > this.memory.buffer.byteLength) throw new DecoderError('trap', 'points outside its memory');
     const view = new DataView(this.memory.buffer);
     const [codings, from, length, limit] = [0, 4, 8, 12].map((offset) => view.getUint32(at + offset, true)) as [number, number, number, number];
     if (from + length > this.memory.buffer.byteLength || limit > this.limits.memoryBytes)
@@ -207,7 +281,7 @@ export class DecoderModule {
     let given = false;
     for (const lane of [0, 1] as const) {
       const length = this.outLength(lane);
-      if (length > this.limits.outBytes) throw new DecoderError('trap', `claims ${length} bytes in out lane ${lane} of ${this.limits.outBytes}`);
+      if (length > this.outBytes) throw new DecoderError('trap', `claims ${length} bytes in out lane ${lane} of ${this.outBytes}`);
       if (length === 0) continue;
       given = true;
       sink(lane, this.bytes().subarray(this.outAt[lane], this.outAt[lane] + length));
@@ -225,10 +299,12 @@ export class DecoderModule {
     return this.prefixed(this.call('oisp_last_error')).toString('utf8');
   }
 
+  /** @throws DecoderError `trap` when it does not lie in the memory. */
   private prefixed(at: number): Buffer {
-    const view = new DataView(this.memory.buffer);
     const start = at >>> 0;
-    const length = Math.min(view.getUint32(start, true), PAGE);
+    const size = this.memory.buffer.byteLength;
+    const length = start + 4 <= size ? Math.min(new DataView(this.memory.buffer).getUint32(start, true), PAGE) : PAGE;
+    if (start + 4 + length > size) throw new DecoderError('trap', 'points outside its memory');
     return Buffer.from(new Uint8Array(this.memory.buffer, start + 4, length));
   }
 

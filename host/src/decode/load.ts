@@ -2,8 +2,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { HostError, reasonOf } from '../errors.js';
-import type { LoadedDecoder } from './chain.js';
 import { compileDecoder, DecoderModule } from './decoder-module.js';
+import type { LoadedDecoder } from './stage.js';
 
 const MANIFEST_LIMITS = { inBytes: 1 << 20, outBytes: 1 << 20, maxConnections: 16, memoryBytes: 64 << 20 };
 
@@ -15,10 +15,10 @@ export interface DecoderFile extends LoadedDecoder {
   readonly produces: readonly number[];
 }
 
-/** @throws HostError DECODER naming the file and why it is refused. */
-export function loadDecoder(path: string): DecoderFile {
+/** @param from its bytes, where the file is not to be read. @throws HostError DECODER naming the file and why it is refused. */
+export function loadDecoder(path: string, from?: Uint8Array<ArrayBuffer>): DecoderFile {
   try {
-    const bytes = new Uint8Array(readFileSync(path));
+    const bytes = from ?? new Uint8Array(readFileSync(path));
     const compiled = compileDecoder(bytes);
     const { manifest } = new DecoderModule(compiled, MANIFEST_LIMITS);
     return { name: manifest.name, version: manifest.version, compiled, path, bytes: bytes.length, consumes: manifest.consumes, produces: manifest.produces };

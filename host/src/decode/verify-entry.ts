@@ -2,4 +2,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { verifyDecoder } from './verify.js';
 
-parentPort?.postMessage(verifyDecoder((workerData as { path: string }).path));
+const { path, bytes } = workerData as { path: string; bytes?: Uint8Array<ArrayBuffer> };
+parentPort?.postMessage(verifyDecoder(path, bytes));

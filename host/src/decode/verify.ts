@@ -1,8 +1,8 @@
 // Tries a decoder module before anybody trusts it: the rules of the ABI, and how it bears bytes that mean no good. It may hang: run it where it can be ended.
 import { pack } from 'msgpackr';
 import { Kind, KindText } from '../gen/records.js';
-import { CHAIN_LIMITS } from './chain.js';
 import { DecoderError, DecoderModule } from './decoder-module.js';
+import { CHAIN_LIMITS } from './limits.js';
 import { loadDecoder } from './load.js';
 
 export interface Check {
@@ -105,8 +105,8 @@ function outputOf(module: DecoderModule, buffers: readonly Uint8Array[]): string
   return lanes.map((parts) => Buffer.concat(parts).toString('latin1')).join('\n');
 }
 
-/** @returns what was found; a check that cannot be made because an earlier one failed is left out. */
-export function verifyDecoder(path: string): Verdict {
+/** @param bytes of the file, where they are not to be read. @returns what was found; a check that cannot be made because an earlier one failed is left out. */
+export function verifyDecoder(path: string, bytes?: Uint8Array<ArrayBuffer>): Verdict {
   const checks: Check[] = [];
   const check = (name: string, work: () => string): boolean => {
     try {
@@ -119,7 +119,7 @@ export function verifyDecoder(path: string): Verdict {
   };
   let file: ReturnType<typeof loadDecoder> | undefined;
   check('imports, exports, ABI version and manifest', () => {
-    file = loadDecoder(path);
+    file = loadDecoder(path, bytes);
     return `${file.name} ${file.version}, ${file.bytes} bytes`;
   });
   if (!file) return { path, passed: false, checks };

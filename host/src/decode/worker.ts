@@ -1,8 +1,9 @@
 // The decoding half of a shard: batches in, events before the envelope out. It knows no source, no sink and no configuration.
 
-import type { ConnectionNote, HostRecords, ProcessEnd, ProcessStart, RawEvent } from '../events/raw-event.js';
+import type { ConnectionNote, DecoderIdentity, HostRecords, ProcessEnd, ProcessStart, RawEvent } from '../events/raw-event.js';
 import { Kind, RecHeaderOffset, TlsDataOffset } from '../gen/records.js';
-import { Chain, type ChainOptions, type LoadedDecoder, type ModuleCounters } from './chain.js';
+import { Chain, type ChainOptions, type HostSink } from './chain.js';
+import type { LoadedDecoder, ModuleCounters } from './stage.js';
 import { unpackr } from './unpack.js';
 
 /** Counts of what the chain gave the host. */
@@ -16,7 +17,7 @@ export interface DecodeCounters {
 
 export class DecodeWorker {
   readonly counters: DecodeCounters = { events: 0, unknown: 0, malformed: 0 };
-  private readonly chain: Chain;
+  readonly chain: Chain;
 
   constructor(decoders: readonly LoadedDecoder[], options: ChainOptions = {}) {
     this.chain = new Chain(decoders, options);
@@ -24,26 +25,27 @@ export class DecodeWorker {
 
   /** @param kinds bit k: a record of kind k may be in the batch. */
   process(batch: Uint8Array, out: HostRecords, kinds?: number): void {
-    this.chain.process(batch, (bytes, decoder) => this.take(bytes, decoder, out), kinds);
+    this.chain.process(batch, this.sinkFor(out), kinds);
   }
 
   tick(seconds: number, out: HostRecords): void {
-    this.chain.tick(seconds, (bytes, decoder) => this.take(bytes, decoder, out));
+    this.chain.tick(seconds, this.sinkFor(out));
   }
 
   flush(out: HostRecords): void {
-    this.chain.flush((bytes, decoder) => this.take(bytes, decoder, out));
+    this.chain.flush(this.sinkFor(out));
+  }
+
+  /** What takes the buffers of the chain and gives their records to `out`. */
+  sinkFor(out: HostRecords): HostSink {
+    return (bytes, decoder) => this.take(bytes, decoder, out);
   }
 
   stats(): { modules: Record<string, ModuleCounters>; host: DecodeCounters } {
     return { modules: this.chain.stats(), host: { ...this.counters } };
   }
 
-  identities(): ReturnType<Chain['identities']> {
-    return this.chain.identities();
-  }
-
-  private take(bytes: Uint8Array, decoder: string, out: HostRecords): void {
+  private take(bytes: Uint8Array, decoder: DecoderIdentity, out: HostRecords): void {
     let records: unknown[];
     try {
       records = unpackr.unpackMultiple(bytes);
@@ -54,7 +56,7 @@ export class DecodeWorker {
     for (const record of records) this.give(record, decoder, out);
   }
 
-  private give(record: unknown, decoder: string, out: HostRecords): void {
+  private give(record: unknown, decoder: DecoderIdentity, out: HostRecords): void {
     const parsed = parse(record, decoder);
     if (!parsed) this.counters.unknown++;
     else if (parsed.kind === Kind.event) {
@@ -78,7 +80,7 @@ const isNs = (value: unknown): value is number | bigint => isCount(value) || typ
 const isText = (value: unknown): value is string | null => value === null || typeof value === 'string';
 
 /** A module may be anybody's: what it gives is checked here once, and trusted from here on. */
-function parse(record: unknown, decoder: string): Parsed | undefined {
+function parse(record: unknown, decoder: DecoderIdentity): Parsed | undefined {
   if (!Array.isArray(record)) return undefined;
   switch (record[0]) {
     case Kind.event:
@@ -133,7 +135,7 @@ function commOf(origin: Uint8Array): string {
 
 const hex = (conn: number | bigint): string => BigInt(conn).toString(16).padStart(16, '0');
 
-function parseEvent(record: unknown[], decoder: string): Parsed | undefined {
+function parseEvent(record: unknown[], decoder: DecoderIdentity): Parsed | undefined {
   const [, type, ts, origin, conn, stream, index, data, meta] = record;
   if (typeof type !== 'string' || !isNs(ts) || !(origin instanceof Uint8Array) || !isMap(data) || !isCount(index)) return undefined;
   if ((conn !== null && !isNs(conn)) || (stream !== null && !isCount(stream))) return undefined;

@@ -22,10 +22,16 @@ export interface AuthSeen {
   key?: string;
 }
 
+/** Which module it was, to the byte. */
+export interface DecoderIdentity {
+  readonly name: string;
+  readonly version: string;
+  readonly sha256: string;
+}
+
 /** One event as a decoder module made it. */
 export interface RawEvent {
-  /** Name of the module. */
-  decoder: string;
+  decoder: DecoderIdentity;
   type: string;
   /** Nanoseconds, CLOCK_BOOTTIME. */
   ts: bigint;

@@ -27,6 +27,8 @@ export interface Source {
   start(onBatch: (batch: RecordBatch) => void, onEnd: (error?: Error) => void): Promise<void>;
   /** A shard has finished with that many bytes of batches: the source may send more. @param slot of the batch. */
   credit(shard: number, bytes: number, slot?: number): void;
+  /** A shard has forgotten everything: tells it of the processes again, where the source knows of them. */
+  retell?(shard: number): void;
   /** Stops taking, hands over everything already taken through onBatch, then resolves. Idempotent. */
   stop(): Promise<void>;
   stats(): SourceStats;

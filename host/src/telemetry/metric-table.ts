@@ -191,6 +191,19 @@ export const metricTable: Readonly<Record<string, MetricRow>> = {
         ]),
       ),
   ),
+  module_off: gauge(
+    '1 for a decoder module that was switched off after faults: what it reads is not decoded.',
+    ['shard', 'module'],
+    modules(({ off }) => (off ? 1 : 0)),
+  ),
+  module_held: gauge(
+    'Connections or exchanges that the module before this one still sees through.',
+    ['shard', 'module'],
+    modules(({ held }) => held),
+  ),
+  shard_threads_replaced_total: counter('Threads of a shard that did not return from a module and were replaced.', ['shard'], ({ shards: all }) =>
+    all.map((shard, number): Sample => [shard.replaced, String(number)]),
+  ),
   module_memory_bytes: gauge(
     'Linear memory of a decoder module.',
     ['shard', 'module'],

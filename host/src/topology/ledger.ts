@@ -1,7 +1,7 @@
 // The loss ledger: every payload byte a probe saw is in exactly one bucket of each stage, and each stage's sum is checked against the one before.
 import type { SourceStats } from '../events/source.js';
 import type { PipelineStats } from './pipeline.js';
-import type { ShardStats } from './shard.js';
+import type { PooledStats } from './shard-pool.js';
 
 /** One stage: what came in must equal the sum of where it went. */
 export interface LedgerStage {
@@ -37,7 +37,7 @@ export const HELD_BUCKETS: ReadonlySet<string> = new Set(['in_flight', 'pending_
  * @param running numbers of a source that goes on, taken downstream first: what a stage has not passed on yet is its bucket
  *   `in_flight`. More passed on than taken in stays an imbalance.
  */
-export function makeLedger(source: SourceStats, pipeline: PipelineStats, shards: readonly ShardStats[], running = false): Ledger {
+export function makeLedger(source: SourceStats, pipeline: PipelineStats, shards: readonly PooledStats[], running = false): Ledger {
   const stage = running ? runningStage : endedStage;
   const kernel = (bucket: string, what: 'bytes' | 'calls') => numberAt(source, 'kernel', bucket, what);
   const counter = (module: string, name: string) => shards.reduce((sum, shard) => sum + (shard.modules[module]?.counters[name] ?? 0), 0);
@@ -56,12 +56,19 @@ export function makeLedger(source: SourceStats, pipeline: PipelineStats, shards:
   }
   // What came through pipes is counted by the system module.
   const piped = counter('system', 'pipe_bytes');
-  const decoded = http('in_bytes') + piped;
-  // An instance that trapped takes the rest of its buffer with it; only then may the decoder have counted less than it was given.
-  const traps = shards.reduce((sum, shard) => sum + (shard.modules['http']?.traps ?? 0) + (shard.modules['system']?.traps ?? 0), 0);
-  const trapped = traps > 0 ? pipeline.payload_bytes - pipeline.failed_bytes - decoded : 0;
+  // Decoded by threads that were replaced: what became of it in detail is not known any more.
+  const uncounted = shards.reduce((sum, shard) => sum + shard.uncounted_bytes, 0);
+  const decoded = http('in_bytes') + piped + uncounted;
+  // An instance that is lost takes the rest of its buffer with it; only then may the decoder have counted less than it was given.
+  const trapped = shards.some(hasFaults) ? pipeline.payload_bytes - pipeline.failed_bytes - decoded : 0;
   stages.push(stage('shards', pipeline.payload_bytes, { decoder: decoded, failed: pipeline.failed_bytes, decoder_trap: trapped }));
-  stages.push(stage('decoder', decoded, { ...Object.fromEntries(DECODE_BUCKETS.map((bucket) => [bucket, http(bucket)])), pipe_bytes: piped }));
+  stages.push(
+    stage('decoder', decoded, {
+      ...Object.fromEntries(DECODE_BUCKETS.map((bucket) => [bucket, http(bucket)])),
+      pipe_bytes: piped,
+      ...(uncounted > 0 && { uncounted_bytes: uncounted }),
+    }),
+  );
   const lost = {
     ring_full: kernel('ring_full', 'bytes'),
     fault: kernel('fault', 'bytes'),
@@ -72,6 +79,11 @@ export function makeLedger(source: SourceStats, pipeline: PipelineStats, shards:
     decoder_trap: trapped,
   };
   return { stages, lost, unseen_calls: kernel('frame_lost', 'calls') + kernel('conn_lost', 'calls'), balanced: stages.every(({ balanced }) => balanced) };
+}
+
+/** Has a module lost an instance, or is it off, that counts payload into the ledger? */
+function hasFaults({ modules }: PooledStats): boolean {
+  return [modules['http'], modules['system']].some((one) => one !== undefined && (one.traps > 0 || one.abandoned > 0 || one.off));
 }
 
 function runningStage(name: string, inBytes: number, outBytes: Record<string, number>): LedgerStage {

@@ -3,8 +3,7 @@ import type { Sink } from '../events/sink.js';
 import type { Source, SourceStats } from '../events/source.js';
 import { type Ledger, makeLedger } from './ledger.js';
 import type { Pipeline, PipelineStats } from './pipeline.js';
-import type { ShardStats } from './shard.js';
-import type { ShardPool } from './shard-pool.js';
+import type { PooledStats, ShardPool } from './shard-pool.js';
 
 /** What takes part in a run. */
 export interface RunParts {
@@ -21,7 +20,7 @@ export interface RunNumbers {
   readonly pipeline: PipelineStats;
   readonly correlate: ReturnType<Pipeline['correlator']['counters']>;
   /** By shard number. */
-  readonly shards: readonly ShardStats[];
+  readonly shards: readonly PooledStats[];
   readonly sink: ReturnType<Sink['stats']>;
   readonly recorder?: SourceStats;
 }

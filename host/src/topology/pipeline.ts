@@ -1,5 +1,7 @@
 // Joins one source to the shards and the sink: batches in, events out in order, credit back. It decodes nothing itself.
 import { uptime } from 'node:os';
+import type { Incident, LoadedDecoder } from '../decode/stage.js';
+import { HostError } from '../errors.js';
 import { giveBack, type OutgoingEvent, openEvents } from '../events/outgoing.js';
 import type { DescribedNote } from '../events/raw-event.js';
 import type { Sink } from '../events/sink.js';
@@ -7,6 +9,7 @@ import type { RecordBatch, Source } from '../events/source.js';
 import { Correlator } from '../transforms/correlate/index.js';
 import type { ShardAnswer } from './shard-entry.js';
 import type { ShardPool } from './shard-pool.js';
+import { TaskLost } from './shard-thread.js';
 
 /** Keeps batches for a later replay. */
 export interface BatchRecorder {
@@ -22,6 +25,8 @@ export interface PipelineOptions {
   readonly onNote?: (note: DescribedNote) => void;
   /** Told of every event, linked and about to be delivered. */
   readonly onEvent?: (event: OutgoingEvent) => void;
+  /** Told of instances of modules that were lost. */
+  readonly onIncident?: (incident: Incident) => void;
   /** A line for the daemon's log. */
   readonly log: (line: string) => void;
   /** Whether idle connections expire by the machine's clock: for live sources only, so that a replay depends on nothing but its bytes. */
@@ -34,13 +39,17 @@ export interface PipelineStats {
   payload_bytes: number;
   /** Payload bytes of batches whose shard failed: not decoded. */
   failed_bytes: number;
+  failed_batches: number;
   events: number;
 }
 
 const TICK_MS = 5_000;
+/** Threads that may be replaced before the daemon gives up. */
+const REPLACED_MOST = 8;
+const REPLACED_MS = 60_000;
 
 export class Pipeline {
-  readonly counts: PipelineStats = { batches: 0, records: 0, payload_bytes: 0, failed_bytes: 0, events: 0 };
+  readonly counts: PipelineStats = { batches: 0, records: 0, payload_bytes: 0, failed_bytes: 0, failed_batches: 0, events: 0 };
   readonly correlator = new Correlator();
   /** Everything taken so far has been delivered when this settles. */
   private delivered: Promise<void> = Promise.resolve();
@@ -53,6 +62,7 @@ export class Pipeline {
   async start(onEnd: (error?: Error) => void): Promise<void> {
     const { source, live } = this.options;
     this.onEnd = onEnd;
+    this.options.pool.onReplaced = (shard, culprit) => this.replaced(shard, culprit);
     await source.start(
       (batch) => this.take(batch),
       (error) => onEnd(error),
@@ -104,12 +114,38 @@ export class Pipeline {
     });
   }
 
+  /** Delivers what a task of a shard gave, in its place among the batches. */
+  deliverInTurn(answer: Promise<ShardAnswer>): Promise<ShardAnswer> {
+    const settled = answer.then(
+      (value) => ({ value }),
+      (error: Error) => ({ error }),
+    );
+    this.delivered = this.delivered.then(async () => {
+      const result = await settled;
+      if (!('error' in result)) await this.deliver(result.value);
+    });
+    return answer;
+  }
+
+  /** A shard has a new thread, which knows nothing: it is told of the processes again. */
+  private replaced(shard: number, culprit: LoadedDecoder | undefined): void {
+    const now = Date.now();
+    this.replacements = [...this.replacements.filter((at) => at > now - REPLACED_MS), now];
+    const text = 'did not return, and its thread was replaced';
+    this.options.log(`shard ${shard}: ${culprit?.name ?? 'the host'} ${text}; what it knew of open connections is lost`);
+    if (culprit) this.options.onIncident?.({ decoder: culprit.name, sha256: culprit.compiled.sha256, what: 'hang', text });
+    if (this.replacements.length > REPLACED_MOST) this.end(new HostError('SHARD', `${REPLACED_MOST} threads were replaced within ${REPLACED_MS / 1000} s`));
+    else this.options.source.retell?.(shard);
+  }
+  private replacements: number[] = [];
+
   private async deliverAll(answers: readonly ShardAnswer[]): Promise<void> {
     for (const answer of answers) await this.deliver(answer);
   }
 
-  private async deliver({ events, notes, log }: ShardAnswer): Promise<void> {
+  private async deliver({ events, notes, log, incidents }: ShardAnswer): Promise<void> {
     for (const line of log) this.options.log(line);
+    for (const incident of incidents) this.options.onIncident?.(incident);
     for (const note of notes) this.options.onNote?.(note);
     const outgoing = openEvents(events);
     if (!outgoing.length) return;
@@ -122,6 +158,12 @@ export class Pipeline {
 
   private fail(error: Error, payloadBytes: number): void {
     this.counts.failed_bytes += payloadBytes;
+    if (payloadBytes > 0) this.counts.failed_batches++;
+    // The thread was replaced, and goes on with the next batch.
+    if (!(error instanceof TaskLost)) this.end(error);
+  }
+
+  private end(error: Error): void {
     if (this.failure) return;
     this.failure = error;
     this.onEnd(error);

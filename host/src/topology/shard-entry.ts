@@ -1,16 +1,31 @@
 // The file a shard's worker thread runs: takes tasks in order, hands them to its Shard. It imports no source, sink or configuration.
 
 import { move, transferableSymbol, valueSymbol } from 'piscina';
-import type { LoadedDecoder } from '../decode/chain.js';
+import type { CanaryReport } from '../decode/canary.js';
+import { DecoderError } from '../decode/decoder-module.js';
+import type { Incident, LoadedDecoder, SwapReport } from '../decode/stage.js';
 import { LentRooms, type SealedEvents, sealEvents } from '../events/outgoing.js';
 import type { DescribedNote } from '../events/raw-event.js';
 import type { HostContext } from '../events/source.js';
 import { shrinkHeap } from './heap.js';
-import { Shard, type ShardOutput, type ShardStats } from './shard.js';
+import { type DecoderChange, Shard, type ShardOutput, type ShardStats } from './shard.js';
 
 /** Tasks of a shard; the queue keeps their order, which is what makes load, flush and stats exact. */
 export type ShardTask =
-  | { kind: 'load'; decoders: readonly LoadedDecoder[]; host: HostContext; version: string; shard: number; flags: number }
+  | {
+      kind: 'load';
+      decoders: readonly LoadedDecoder[];
+      /** Names of modules that are switched off, and limits in ms of calls of those that are not trusted. */
+      off: readonly string[];
+      guards: readonly (readonly [string, number])[];
+      host: HostContext;
+      version: string;
+      shard: number;
+      flags: number;
+      /** Takes the place of the module that is called + 1, 0 for none, and a count of calls. */
+      calls: Int32Array;
+    }
+  | { kind: 'decoders'; change: DecoderChange }
   | { kind: 'batch'; bytes: Uint8Array; clockOffsetNs: bigint; kinds: number | undefined }
   | { kind: 'tick'; seconds: number }
   | { kind: 'flush' }
@@ -20,6 +35,12 @@ export interface ShardAnswer {
   events: SealedEvents;
   notes: DescribedNote[];
   stats?: ShardStats;
+  /** Instances of modules lost since the last answer. */
+  incidents: Incident[];
+  /** Of a change: what it did, or why it was refused. */
+  swapped?: SwapReport;
+  canary?: CanaryReport;
+  refused?: string;
   /** Lines for the daemon's log since the last answer; never captured bytes. */
   log: string[];
 }
@@ -34,13 +55,33 @@ function log(line: string): void {
   if (lines.length < MAX_LOG_LINES) lines.push(line);
 }
 
-function perform(task: ShardTask): ShardOutput & { stats?: ShardStats } {
-  if (task.kind === 'load') {
-    const { decoders, host, version, shard: number, flags } = task;
-    shard = new Shard({ decoders, host, version, shard: number, flags, log });
-    shrinkHeap();
-    return { events: [], notes: [] };
+type Performed = ShardOutput & Pick<ShardAnswer, 'stats' | 'swapped' | 'canary' | 'refused'>;
+const NOTHING: Performed = { events: [], notes: [], incidents: [] };
+
+function load({ decoders, off, guards, host, version, shard: number, flags, calls }: Extract<ShardTask, { kind: 'load' }>): Performed {
+  // Written without atomics: who reads it wants to know whether it stays the same for seconds.
+  const onCall = (place: number) => {
+    calls[0] = place + 1;
+    calls[1] = ((calls[1] ?? 0) + 1) | 0;
+  };
+  shard = new Shard({ decoders, host, version, shard: number, flags, log, onCall });
+  for (const name of off) shard.change({ op: 'off', name });
+  for (const [name, limitMs] of guards) shard.change({ op: 'guard', name, limitMs });
+  shrinkHeap();
+  return NOTHING;
+}
+
+function change(by: Shard, what: DecoderChange): Performed {
+  try {
+    return by.change(what);
+  } catch (error) {
+    if (!(error instanceof DecoderError)) throw error;
+    return { ...NOTHING, refused: error.message };
   }
+}
+
+function perform(task: ShardTask): Performed {
+  if (task.kind === 'load') return load(task);
   if (!shard) throw new Error(`task ${task.kind} before load`);
   switch (task.kind) {
     case 'batch':
@@ -49,8 +90,10 @@ function perform(task: ShardTask): ShardOutput & { stats?: ShardStats } {
       return shard.tick(task.seconds);
     case 'flush':
       return shard.flush();
+    case 'decoders':
+      return change(shard, task.change);
     case 'stats':
-      return { events: [], notes: [], stats: shard.stats() };
+      return { ...NOTHING, stats: shard.stats() };
   }
 }
 

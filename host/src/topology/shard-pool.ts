@@ -1,10 +1,10 @@
-// The shards as Piscina pools, one single-threaded pool each, so that tasks of a shard run in the order they were given.
-import { Piscina } from 'piscina';
-import type { LoadedDecoder } from '../decode/chain.js';
+// The shards: one thread each, so that tasks of a shard run in the order they were given.
+import type { LoadedDecoder } from '../decode/stage.js';
 import { HostError } from '../errors.js';
 import type { HostContext, RecordBatch } from '../events/source.js';
-import type { ShardStats } from './shard.js';
+import type { DecoderChange, ShardStats } from './shard.js';
 import type { ShardAnswer, ShardTask } from './shard-entry.js';
+import { ShardThread } from './shard-thread.js';
 
 export interface ShardPoolOptions {
   readonly shards: number;
@@ -13,72 +13,79 @@ export interface ShardPoolOptions {
   readonly version: string;
   /** Of the decoder modules, enum init_flag. Default 0. */
   readonly flags?: number;
+  /** Longest that one call of a module may take, ms. Default 10 s. */
+  readonly deadlineMs?: number;
 }
 
-/** Tasks a shard's queue may hold; the source's credit keeps it far below. */
-const MAX_QUEUE = 4096;
+/** The numbers of a shard, with what only its keeper knows. */
+export interface PooledStats extends ShardStats {
+  /** Threads that did not return from a module and were replaced, and payload bytes that they had decoded: their counters are gone. */
+  replaced: number;
+  uncounted_bytes: number;
+}
+
+const DEADLINE_MS = 10_000;
 
 export class ShardPool {
-  private readonly pools: Piscina<ShardTask, ShardAnswer>[];
+  /** A shard's thread was replaced: it knows nothing but its modules. @param culprit the module that did not return */
+  onReplaced: (shard: number, culprit: LoadedDecoder | undefined) => void = () => undefined;
+  private readonly threads: ShardThread[];
 
-  constructor(private readonly options: ShardPoolOptions) {
-    const filename = new URL('./shard-entry.js', import.meta.url).href;
-    this.pools = Array.from(
-      { length: options.shards },
-      () =>
-        new Piscina<ShardTask, ShardAnswer>({
-          filename,
-          minThreads: 1,
-          maxThreads: 1,
-          concurrentTasksPerWorker: 4,
-          stricterFIFO: true,
-          maxQueue: MAX_QUEUE,
-          idleTimeout: Number.POSITIVE_INFINITY,
-          atomics: 'sync',
-        }),
+  constructor({ shards, decoders, host, version, flags = 0, deadlineMs = DEADLINE_MS }: ShardPoolOptions) {
+    this.threads = Array.from(
+      { length: shards },
+      (_, shard) => new ShardThread({ shard, decoders, host, version, flags, deadlineMs, onReplaced: (culprit) => this.onReplaced(shard, culprit) }),
     );
+  }
+
+  get shards(): number {
+    return this.threads.length;
   }
 
   /** Loads the decoders into every shard. @throws HostError DECODER. */
   async load(): Promise<void> {
-    const { decoders, host, version, flags = 0 } = this.options;
-    await this.all((shard) => ({ kind: 'load', decoders, host, version, shard, flags }));
+    await Promise.all(this.threads.map((thread) => thread.load()));
   }
 
   /** Decodes a batch. Its bytes are transferred and gone afterwards, unless they lie in shared memory: then they must stay as they are meanwhile. */
-  process({ shard, bytes, clockOffsetNs, kinds }: RecordBatch): Promise<ShardAnswer> {
-    return this.run(shard, { kind: 'batch', bytes, clockOffsetNs, kinds }, bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : []);
+  process({ shard, bytes, clockOffsetNs, kinds, payloadBytes }: RecordBatch): Promise<ShardAnswer> {
+    const transfer = bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : [];
+    return this.thread(shard).run({ kind: 'batch', bytes, clockOffsetNs, kinds }, { transfer, payloadBytes });
   }
 
   /** @param seconds on the record clock. */
   tick(seconds: number): Promise<ShardAnswer[]> {
-    return this.all(() => ({ kind: 'tick', seconds }));
+    return this.all({ kind: 'tick', seconds });
   }
 
   flush(): Promise<ShardAnswer[]> {
-    return this.all(() => ({ kind: 'flush' }));
+    return this.all({ kind: 'flush' });
   }
 
-  async stats(): Promise<ShardStats[]> {
-    const answers = await this.all(() => ({ kind: 'stats' }));
-    return answers.flatMap(({ stats }) => stats ?? []);
+  /** Changes a module in one shard, between two of its batches. @throws HostError DECODER when it is refused: then nothing has changed there. */
+  change(shard: number, change: DecoderChange): Promise<ShardAnswer> {
+    return this.thread(shard).change(change);
+  }
+
+  async stats(): Promise<PooledStats[]> {
+    const answers = await this.all({ kind: 'stats' });
+    return answers.flatMap(({ stats }, shard) => {
+      const { replaced, uncountedBytes } = this.thread(shard);
+      return stats ? [{ ...stats, replaced, uncounted_bytes: uncountedBytes }] : [];
+    });
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.pools.map((pool) => pool.destroy()));
+    await Promise.all(this.threads.map((thread) => thread.close()));
   }
 
-  private all(task: (shard: number) => ShardTask): Promise<ShardAnswer[]> {
-    return Promise.all(this.pools.map((_, shard) => this.run(shard, task(shard))));
+  private all(task: ShardTask): Promise<ShardAnswer[]> {
+    return Promise.all(this.threads.map((thread) => thread.run(task)));
   }
 
-  private async run(shard: number, task: ShardTask, transferList: ArrayBuffer[] = []): Promise<ShardAnswer> {
-    const pool = this.pools[shard];
-    if (!pool) throw new HostError('SHARD', `there is no shard ${shard}`);
-    try {
-      return await pool.run(task, { transferList });
-    } catch (error) {
-      throw new HostError('SHARD', `shard ${shard} failed: ${(error as Error).message}`, undefined, { cause: error });
-    }
+  private thread(shard: number): ShardThread {
+    const thread = this.threads[shard];
+    if (!thread) throw new HostError('SHARD', `there is no shard ${shard}`);
+    return thread;
   }
 }

@@ -1,5 +1,7 @@
 // One shard: decoder chain, then enrich, redact and digest, in the thread that calls it. What it returns may leave the shard.
-import type { ChainTap, LoadedDecoder, ModuleCounters } from '../decode/chain.js';
+import type { CanaryReport } from '../decode/canary.js';
+import type { ChainTap } from '../decode/chain.js';
+import type { Incident, LoadedDecoder, ModuleCounters, SwapReport } from '../decode/stage.js';
 import { type DecodeCounters, DecodeWorker } from '../decode/worker.js';
 import type { ShardEvent } from '../events/event.js';
 import type { ConnectionNote, DescribedNote, HostRecords, RawEvent } from '../events/raw-event.js';
@@ -19,6 +21,8 @@ export interface ShardOptions {
   readonly tap?: ChainTap;
   /** Of the decoder modules, enum init_flag. Default 0. */
   readonly flags?: number;
+  /** As of the chain. */
+  readonly onCall?: (place: number) => void;
 }
 
 export interface ShardStats {
@@ -34,7 +38,18 @@ export interface ShardStats {
 export interface ShardOutput {
   events: ShardEvent[];
   notes: DescribedNote[];
+  /** Instances of modules that were lost. */
+  incidents: Incident[];
 }
+
+/** What is changed of the modules of a shard while it runs. */
+export type DecoderChange =
+  | { op: 'swap'; decoder: LoadedDecoder }
+  | { op: 'remove'; name: string }
+  | { op: 'off'; name: string }
+  | { op: 'guard'; name: string; limitMs: number }
+  | { op: 'canary'; decoder: LoadedDecoder; limitMs: number }
+  | { op: 'end_canary'; name: string };
 
 /** Notes of one call; more are counted. */
 const MAX_NOTES = 4096;
@@ -48,13 +63,18 @@ export class Shard {
   private readonly redactor = new Redactor();
   private readonly records: HostRecords;
   private clockOffsetNs = 0n;
-  private out: ShardOutput = { events: [], notes: [] };
+  private out: ShardOutput = { events: [], notes: [], incidents: [] };
   private notesDropped = 0;
 
   constructor(private readonly options: ShardOptions) {
-    const { log, tap, flags } = options;
-    this.decoder = new DecodeWorker(options.decoders, { ...(log && { log }), ...(tap && { tap }), ...(flags !== undefined && { flags }) });
-    this.enricher = new Enricher({ host: options.host, version: options.version, shard: options.shard, decoders: this.decoder.identities() });
+    const { log, tap, flags, onCall } = options;
+    this.decoder = new DecodeWorker(options.decoders, {
+      ...(log && { log }),
+      ...(tap && { tap }),
+      ...(onCall && { onCall }),
+      ...(flags !== undefined && { flags }),
+    });
+    this.enricher = new Enricher({ host: options.host, version: options.version, shard: options.shard });
     this.records = {
       event: (raw) => this.take(raw),
       processStart: (start) => this.enricher.processStart(start),
@@ -85,6 +105,34 @@ export class Shard {
     return this.taken();
   }
 
+  /** Changes a module between two batches. @throws DecoderError `refused`; then nothing has changed. */
+  change(change: DecoderChange): ShardOutput & { swapped?: SwapReport; canary?: CanaryReport } {
+    const { chain } = this.decoder;
+    const sink = this.decoder.sinkFor(this.records);
+    switch (change.op) {
+      case 'swap': {
+        const swapped = chain.swap(change.decoder, sink);
+        return { ...this.taken(), swapped };
+      }
+      case 'end_canary': {
+        const canary = chain.endCanary(change.name);
+        return { ...this.taken(), ...(canary && { canary }) };
+      }
+      case 'remove':
+        chain.remove(change.name, sink);
+        break;
+      case 'off':
+        chain.turnOff(change.name, sink);
+        break;
+      case 'guard':
+        chain.guard(change.name, change.limitMs);
+        break;
+      case 'canary':
+        chain.startCanary(change.decoder, change.limitMs);
+    }
+    return this.taken();
+  }
+
   stats(): ShardStats {
     return { ...this.decoder.stats(), enrich: this.enricher.counters(), redact: structuredClone(this.redactor.counters), notes_dropped: this.notesDropped };
   }
@@ -111,7 +159,8 @@ export class Shard {
 
   private taken(): ShardOutput {
     const out = this.out;
-    this.out = { events: [], notes: [] };
+    this.out = { events: [], notes: [], incidents: [] };
+    out.incidents = this.decoder.chain.takeIncidents();
     return out;
   }
 }

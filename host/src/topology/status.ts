@@ -1,18 +1,10 @@
 // What a running daemon tells of itself, as one value: who it is, what it probes, and all its numbers. Never anything captured.
 import type { HostContext, SourceStats } from '../events/source.js';
 import type { Target } from '../sources/ebpf/index.js';
+import type { AuditEntry, DecoderSet, DecoderState } from './decoder-set.js';
 import { collectNumbers, type RunNumbers, type RunParts } from './numbers.js';
 
 export type RunState = 'starting' | 'capturing' | 'stopping';
-
-/** A decoder module in use. */
-export interface DecoderIdentity {
-  readonly name: string;
-  readonly version: string;
-  readonly sha256: string;
-  /** Size of the file. */
-  readonly bytes: number;
-}
 
 export interface Status extends RunNumbers {
   readonly version: string;
@@ -29,7 +21,9 @@ export interface Status extends RunNumbers {
   readonly output: string;
   /** Name of the sink. */
   readonly sink_name: string;
-  readonly decoders: readonly DecoderIdentity[];
+  readonly decoders: readonly DecoderState[];
+  /** What was changed of them, oldest first. */
+  readonly decoder_audit: readonly AuditEntry[];
   /** Files with a TLS library, what of each is probed and why the rest is not. */
   readonly targets: readonly Target[];
   /** What discovery last stumbled over; null: nothing. */
@@ -55,7 +49,7 @@ export interface StatusParts extends RunParts {
   readonly host: HostContext;
   readonly scope: string;
   readonly output: string;
-  readonly decoders: readonly { name: string; version: string; bytes: number; compiled: { sha256: string } }[];
+  readonly decoders: DecoderSet;
   readonly state: () => RunState;
   readonly targets: () => readonly Target[];
   readonly lastProblem: () => string | undefined;
@@ -95,7 +89,8 @@ export class StatusReader {
       scope,
       output,
       sink_name: sink.id,
-      decoders: decoders.map(({ name, version: of, bytes, compiled: { sha256 } }) => ({ name, version: of, sha256, bytes })),
+      decoders: decoders.list(),
+      decoder_audit: decoders.audit(),
       targets: targets(),
       last_problem: lastProblem() ?? null,
       process: processNumbers(),

@@ -30,6 +30,8 @@ export type { EbpfOptions } from './options.js';
 export type { FilesScope, ScopeOptions } from './scope.js';
 
 /** How often it is asked whether the kernel side lost process records. */
+/** In the place of a slot: a batch of the snapshot, which the addon knows nothing of. */
+const SNAPSHOT = -1;
 const LOSS_CHECK_MS = 5_000;
 
 type OnBatch = (batch: RecordBatch) => void;
@@ -44,8 +46,6 @@ export class EbpfSource implements Source {
   readonly #options: EbpfOptions;
   readonly #native: ReturnType<typeof resolveOptions>;
   readonly #snapshot = { processes: 0, skipped: 0, batches: 0, bytes: 0 };
-  /** Bytes of snapshot batches per shard that the addon must not be credited for. */
-  readonly #owed: number[];
   readonly #report = new FileReport();
   /** Scope first: an agent's files are open before its libraries are. */
   readonly #watcher: ProcessWatcher = {
@@ -73,7 +73,6 @@ export class EbpfSource implements Source {
   constructor(options: EbpfOptions) {
     this.#options = options;
     this.#native = resolveOptions(options);
-    this.#owed = new Array<number>(this.#native.shards).fill(0);
   }
 
   /**
@@ -87,10 +86,7 @@ export class EbpfSource implements Source {
   }
 
   credit(shard: number, bytes: number, slot?: number): void {
-    // A shard finishes batches in order, and the snapshot came first.
-    const own = Math.min(this.#owed[shard] ?? 0, bytes);
-    this.#owed[shard] = (this.#owed[shard] ?? 0) - own;
-    if (bytes > own) this.#sensor?.credit(shard, bytes - own, slot);
+    if (slot !== SNAPSHOT) this.#sensor?.credit(shard, bytes, slot);
   }
 
   stop(): Promise<void> {
@@ -180,7 +176,7 @@ export class EbpfSource implements Source {
 
   /** What discovery last stumbled over, for people; undefined when all went well. */
   get lastProblem(): string | undefined {
-    return this.#discovery?.lastProblem ?? this.#scope?.lastProblem;
+    return this.#discovery?.lastProblem ?? this.#scope?.lastProblem ?? this.#retellFailed;
   }
 
   stats(): SourceStats {
@@ -211,6 +207,7 @@ export class EbpfSource implements Source {
       await this.#scope.apply();
       // What runs already may have any kind of socket open.
       for (const tgid of await processIds()) sensor.gateAdd(tgid, Gate.sockets);
+      this.#onBatch = onBatch;
       await this.#deliverSnapshot(onBatch);
       await this.#capture(sensor, onBatch);
     } catch (error) {
@@ -220,7 +217,17 @@ export class EbpfSource implements Source {
     }
   }
 
-  async #deliverSnapshot(onBatch: OnBatch): Promise<void> {
+  retell(shard: number): void {
+    if (this.#onBatch === undefined || this.#stopping !== undefined) return;
+    this.#deliverSnapshot(this.#onBatch, shard).catch((error: Error) => {
+      this.#retellFailed = error.message;
+    });
+  }
+  #onBatch: OnBatch | undefined;
+  #retellFailed: string | undefined;
+
+  /** @param only the shard that is told; undefined: each. */
+  async #deliverSnapshot(onBatch: OnBatch, only?: number): Promise<void> {
     const { batchBytes, maxInFlightBytes, shards } = this.#native;
     // Half the credit of a shard, so that kernel records can follow before it is worked off.
     const snapshot: Snapshot = await takeSnapshot({ batchBytes, totalBytes: maxInFlightBytes / 2 });
@@ -229,10 +236,10 @@ export class EbpfSource implements Source {
     this.#snapshot.skipped = snapshot.skipped;
     for (const { bytes, records } of snapshot.batches) {
       for (let shard = 0; shard < shards; shard += 1) {
-        this.#owed[shard] = (this.#owed[shard] ?? 0) + bytes.length;
+        if (only !== undefined && shard !== only) continue;
         this.#snapshot.batches += 1;
         this.#snapshot.bytes += bytes.length;
-        onBatch({ shard, bytes: bytes.slice(), records, payloadBytes: 0, clockOffsetNs });
+        onBatch({ shard, bytes: bytes.slice(), slot: SNAPSHOT, records, payloadBytes: 0, clockOffsetNs });
       }
     }
   }

@@ -14,8 +14,6 @@ export interface EnrichOptions {
   readonly version: string;
   /** Number of the shard, for ext. */
   readonly shard: number;
-  /** Modules of the chain: an event names the one that made it. */
-  readonly decoders: readonly { name: string; version: string; sha256: string }[];
 }
 
 /** The header of a kernel record, read out of an event's origin. */
@@ -33,13 +31,11 @@ interface Origin {
 export class Enricher {
   private readonly table = new ProcessTable();
   private readonly hostObject: Record<string, unknown>;
-  private readonly identities: Record<string, { decoder: string; sha256: string }> = {};
   private noOrigin = 0;
 
   constructor(private readonly options: EnrichOptions) {
     const { hostname, deviceId, osVersion, arch, kernelVersion } = options.host;
     this.hostObject = { hostname, device_id: deviceId, os: 'linux', os_version: osVersion, arch, kernel_version: kernelVersion };
-    for (const { name, version, sha256 } of options.decoders) this.identities[name] = { decoder: `${name}@${version}`, sha256 };
   }
 
   processStart(start: ProcessStart): void {
@@ -107,7 +103,8 @@ export class Enricher {
     const { meta } = raw;
 
     return {
-      ...this.identities[raw.decoder],
+      decoder: `${raw.decoder.name}@${raw.decoder.version}`,
+      sha256: raw.decoder.sha256,
       shard: this.options.shard,
       ...(raw.conn !== null && { connection: raw.conn, exchange: raw.stream }),
       ...(peer && { peer }),
