@@ -4,11 +4,13 @@ import { benchDecode } from './decode.js';
 import { benchIdle } from './idle.js';
 import type { BenchResult } from './lib/measure.js';
 import { benchRing } from './ring.js';
+import { benchSwap } from './swap.js';
 import { benchSyscalls } from './syscalls.js';
 
 const DEFAULT_IDLE_SECONDS = 60;
 const benches: Readonly<Record<string, (options: { seconds: number }) => Promise<BenchResult> | BenchResult>> = {
   decode: () => benchDecode(),
+  swap: () => benchSwap(),
   ring: () => benchRing(),
   idle: ({ seconds }) => benchIdle(seconds),
   syscalls: () => benchSyscalls({ rounds: 60, slices: 60 }),
@@ -17,6 +19,7 @@ const benches: Readonly<Record<string, (options: { seconds: number }) => Promise
 const HELP = `usage: npm run bench -- [NAME...] [--json] [--seconds N]
 
   decode   cost of decoding, as a ratio to JSON.parse and llhttp in the same run; needs no privileges
+  swap     modules replaced under load: what is lost or told twice (nothing may be), and how long a shard stands still; needs no privileges
   ring     loss of TLS plaintext when a program writes as fast as it can; needs root
   idle     CPU and memory of a daemon that has nothing to do; needs root
   syscalls what the sensor adds to system calls of other programs, as a ratio to an empty BPF program; needs root

@@ -1,5 +1,5 @@
-// Hands connections over to the instance that takes this one's place: those between two messages as they are; those in the middle of one are claimed,
-// and follow when it is over.
+// Hands connections over to the instance that takes this one's place. All are claimed at first; those that are between two messages follow as they are, some
+// with each batch, so that a swap takes no longer with more of them, and those in the middle of one when it is over.
 import { Claims, defineHandover, giving, Handed, writeClaim } from '../../abi/handover';
 import { recordsOut, Status } from '../../abi/module';
 import { Direction } from '../../abi/records';
@@ -15,6 +15,8 @@ import { NAMES_SIZE } from './names';
 const CONN: u32 = Handed.OWN;
 /** The frames of one direction; comes behind its connection. */
 const FRAMES: u32 = Handed.OWN + 1;
+/** Connections that follow at a time. */
+const SLICE: u32 = 512;
 const CONN_ELEMENTS: u32 = 15;
 const DIR_ELEMENTS: u32 = 10;
 
@@ -42,21 +44,32 @@ function canGo(conn: Conn): bool {
 function give(whole: bool, again: bool): i32 {
   if (again) for (let at = conns.oldest; at; at = changetype<Conn>(at).newer) changetype<Conn>(at).claimed = false;
   if (!giveOver()) return Status.FULL;
-  for (let at = conns.oldest; at; ) {
+  let first = false;
+  for (let at = conns.oldest; at; at = changetype<Conn>(at).newer) {
+    const conn = changetype<Conn>(at);
+    if (conn.claimed) continue;
+    if (!writeClaim(Handed.CLAIM, conn.key)) return Status.FULL;
+    conn.claimed = true;
+    first = true;
+  }
+  return whole && !first ? giveSome() : Status.DONE;
+}
+
+function giveSome(): i32 {
+  let left = SLICE;
+  for (let at = conns.oldest; at && left > 0; ) {
     const conn = changetype<Conn>(at);
     at = conn.newer;
-    if (whole && canGo(conn)) {
-      const mark = recordsOut.begin();
-      if (conn.claimed) writeClaim(Handed.RELEASE, conn.key);
-      writeConn(conn);
-      if (!recordsOut.commit(mark)) return Status.FULL;
-      conn.claimed = false;
-      Count.pending -= changetype<Dir>(conn.write).headBytes + changetype<Dir>(conn.read).headBytes;
-      dropConn(conn);
-    } else if (!conn.claimed) {
-      if (!writeClaim(Handed.CLAIM, conn.key)) return Status.FULL;
-      conn.claimed = true;
-    }
+    if (!canGo(conn)) continue;
+    const mark = recordsOut.begin();
+    writeClaim(Handed.RELEASE, conn.key);
+    writeConn(conn);
+    // What has no room goes with the next batch.
+    if (!recordsOut.commit(mark)) return Status.DONE;
+    conn.claimed = false;
+    Count.pending -= changetype<Dir>(conn.write).headBytes + changetype<Dir>(conn.read).headBytes;
+    dropConn(conn);
+    left--;
   }
   return Status.DONE;
 }

@@ -1,6 +1,6 @@
 // `oisp-host decode`: the plaintext of one connection, from files, through the real decoder chain; needs no privileges and keeps nothing.
 import { paths, version } from '../config/paths.js';
-import { loadDecoders } from '../decode/load.js';
+import { loadDecoder, loadDecoders } from '../decode/load.js';
 import { HostError } from '../errors.js';
 import type { ShardEvent } from '../events/event.js';
 import { openEvents, sealEvents } from '../events/outgoing.js';
@@ -19,6 +19,7 @@ export interface DecodeFlags {
   chunk?: number;
   gap?: Gap[];
   authority?: string;
+  decoder?: string[];
   stage?: string;
   showSecrets?: boolean;
 }
@@ -30,7 +31,8 @@ const NO_HOST: HostContext = { hostname: 'unknown', deviceId: 'unknown', osVersi
 export async function decode(flags: DecodeFlags): Promise<number> {
   if (flags.request === undefined && flags.response === undefined)
     throw new HostError('USAGE', 'nothing to decode', 'Name a file with --request, --response or both.');
-  const decoders = loadDecoders(paths.decoders);
+  const more = (flags.decoder ?? []).map((path) => loadDecoder(path));
+  const decoders = [...loadDecoders(paths.decoders).filter(({ name }) => !more.some((other) => other.name === name)), ...more];
   const { stage } = flags;
   if (stage !== undefined && !decoders.some(({ name }) => name === stage)) {
     throw new HostError('USAGE', `there is no decoder module ${stage}`, `There are: ${decoders.map(({ name }) => name).join(', ')}.`);

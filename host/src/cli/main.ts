@@ -7,6 +7,7 @@ import { check } from './check.js';
 import { type CoverageFlags, coverage } from './coverage.js';
 import { type DecodeFlags, decode } from './decode.js';
 import { type ListFlags, listDecoders, pinDecoder, rollbackDecoder, swapDecoder, verifyDecoder } from './decoders.js';
+import { type NewFlags, newDecoder } from './new-decoder.js';
 import { type ReplayFlags, replay } from './replay.js';
 import { type RunFlags, run } from './run.js';
 import { type AskFlags, status } from './status.js';
@@ -75,6 +76,7 @@ function describeDecode(command: Command, done: (code: number) => void): void {
     .option('--chunk <n>', 'bytes per record, 1 to 16384: the events must not depend on it', integer(1, 16384))
     .option('--gap <where>', 'leave bytes out as if they had been lost: request:OFFSET:LENGTH or response:OFFSET:LENGTH; may be repeated', each(gap))
     .option('--authority <host>', 'host the connection was made to, when the bytes do not say it')
+    .option('--decoder <file...>', 'take this module into the chain, in the place of the one of its name or beside the others', each(String))
     .option('--stage <module>', 'print the records this decoder module made instead of the events')
     .option('--show-secrets', 'with --stage: show credentials in headers as they were sent')
     .addHelpText(
@@ -155,6 +157,13 @@ function describeDecoders(sub: (parent: Command, name: string) => Command, decod
     .option('--json', 'print the verdict as one JSON object')
     .addHelpText('after', `\nExample:\n  oisp-host decoders verify my-decoder.wasm\n${EXIT_CODES}`)
     .action(async (file: string, flags: { json?: boolean; timeout?: number }) => done(await verifyDecoder(file, flags)));
+  sub(decoders, 'new')
+    .description('Make the folder of a decoder of your own: an AssemblyScript module that works, with vectors and a test.')
+    .argument('<name>', 'name of the module: a to z, 0 to 9 and -')
+    .option('--folder <folder>', 'where to make it (default: a folder of that name here)')
+    .option('--json', 'print what was made as one JSON object')
+    .addHelpText('after', `\nExample:\n  oisp-host decoders new tool-gateway\n${EXIT_CODES}`)
+    .action((name: string, flags: NewFlags) => done(newDecoder(name, flags)));
   describeAsking(sub(decoders, 'swap'))
     .description(
       'Put a module into the place of the one of that name, or beside the others, while the daemon runs. It is verified and tried beside the one in use first; what is open is handed over, and the first fault of its first ten seconds takes it out again.',

@@ -10,6 +10,11 @@ export const paths = {
   bpfObject: join(root, 'dist', 'bpf', 'oisp.bpf.o'),
   addon: join(root, 'dist', 'native', 'oisp_native.node'),
   decoders: join(root, 'dist', 'decoders'),
+  /** Where the sources of decoders are, which a new one begins with. */
+  decoderSources: join(root, 'decoders-as'),
+  decoderAbi: join(root, 'schema', 'decoder-abi.md'),
+  asconfig: join(root, 'asconfig.json'),
+  package: join(root, 'package.json'),
 } as const;
 
 /** Where the control socket is when `control.path` is "auto". @returns undefined for a user without a runtime directory. */
@@ -25,4 +30,4 @@ export function controlPath(setting: string): string | undefined {
 }
 
 /** Version of this build. */
-export const version: string = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version;
+export const version: string = (JSON.parse(readFileSync(paths.package, 'utf8')) as { version: string }).version;

@@ -28,6 +28,10 @@ export function statesOf(instance: DecoderModule, schema: number, again = false)
 /** Gives states to an instance. @throws DecoderError `rejected` when it does not take them, `trap`. */
 export function pass({ pieces }: States, to: DecoderModule): void {
   for (const piece of pieces) {
+    if (piece.length <= to.inBytes) {
+      to.take(piece);
+      continue;
+    }
     let from = 0;
     let end = 0;
     for (const next of recordEnds(piece)) {
