@@ -1,11 +1,10 @@
 // Bench: modules are replaced under load: 10,000 open connections, 5,000 requests a second through one shard, every module swapped. Nothing may be lost or told
 // twice, and the figure is how long the shard stood still.
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { paths, version } from '../host/src/config/paths.js';
-import { loadDecoder, loadDecoders } from '../host/src/decode/load.js';
+import { loadDecoders } from '../host/src/decode/load.js';
 import { giveBack } from '../host/src/events/outgoing.js';
 import { EventType } from '../host/src/gen/events.js';
 import { TlsDataOffset } from '../host/src/gen/records.js';
@@ -173,9 +172,8 @@ export async function benchSwap(): Promise<BenchResult> {
     await sleep(BETWEEN_MS);
     const calmMs = load.longestMs;
     for (const { name, path } of decoders) {
-      const file = loadDecoder(path, renamed(new Uint8Array(readFileSync(join(path))), 'swapped'));
       try {
-        const { shards } = await modules.swap(file, 'the bench');
+        const { shards } = await modules.offer(renamed(new Uint8Array(readFileSync(path)), 'swapped'), name, 'the bench');
         for (const { pause_ms, bytes, held } of shards) {
           longest = Math.max(longest, pause_ms);
           rows.push({ name: `swap_${name}`, pause_ms, handed_over_bytes: bytes, seen_through_by_the_old: held });

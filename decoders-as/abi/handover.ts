@@ -11,7 +11,7 @@
 //
 // A module calls defineHandover() beside defineModule(), exports the four functions, asks `Claims.has(key)` of whatever it would begin anew, and begins
 // nothing while `giving`.
-import { Entry, Table } from '../lib/table';
+import { KeySet } from '../lib/key-set';
 import { beginCall, inBuffer, setError, Status, recordsOut } from './module';
 import { Reader } from './reader';
 
@@ -24,47 +24,39 @@ export namespace Handed {
   export const OWN: u32 = 16;
 }
 
+const LIMIT: u32 = 1 << 16;
+
 /** Keys that another instance holds. */
 export namespace Claims {
-  let table: Table = changetype<Table>(0);
-  export let count: u32 = 0;
+  const set = new KeySet(LIMIT);
 
   export function has(key: u64): bool {
-    return count > 0 && table.find(key) != 0;
+    return set.count > 0 && set.has(key);
   }
 
+  /** False: there are too many. */
   export function add(key: u64): bool {
-    if (changetype<usize>(table) == 0) table = new Table(LIMIT);
-    if (table.find(key)) return true;
-    const entry = new Entry();
-    entry.key = key;
-    if (!table.insert(changetype<usize>(entry))) return false;
-    count++;
-    return true;
+    return set.add(key);
   }
 
   export function remove(key: u64): void {
-    const at = count > 0 ? table.find(key) : 0;
-    if (at) drop(at);
-  }
-
-  /** A claim, or 0. */
-  export function oldest(): usize {
-    return count > 0 ? table.oldest : 0;
+    set.remove(key);
+    if (set.count == 0) set.clear();
   }
 
   export function clear(): void {
-    while (count > 0) drop(table.oldest);
+    set.clear();
   }
 
-  export function drop(at: usize): void {
-    table.remove(at);
-    heap.free(at);
-    count--;
+  export function places(): u32 {
+    return set.places;
+  }
+
+  /** The key in a place, 0: none. */
+  export function at(place: u32): u64 {
+    return set.at(place);
   }
 }
-
-const LIMIT: u32 = 1 << 16;
 
 /**
  * Gives what can be given. @param whole the taker understands states; else there are claims only @param again all claims are to be said once more
@@ -100,12 +92,17 @@ export function writeClaim(tag: u32, key: u64): bool {
   return recordsOut.commit(mark);
 }
 
+/** Places of Claims that are passed on. */
+let passed: u32 = 0;
+
 /** Claims of a third instance, which this one kept out of, are passed on. */
 function passClaims(): i32 {
-  for (let at = Claims.oldest(); at; at = Claims.oldest()) {
-    if (!writeClaim(Handed.CLAIM, changetype<Entry>(at).key)) return Status.FULL;
-    Claims.drop(at);
+  for (; passed < Claims.places(); passed++) {
+    const key = Claims.at(passed);
+    if (key && !writeClaim(Handed.CLAIM, key)) return Status.FULL;
   }
+  Claims.clear();
+  passed = 0;
   return Status.DONE;
 }
 
@@ -127,6 +124,15 @@ export function oisp_take(length: i32): i32 {
   if (start == 0) return -1;
   const end = start + <usize>length;
   for (let at = start; at < end; ) {
+    // A claim, as the Writer writes it: there may be one for each connection.
+    if (load<u16>(at) == 0x0092) {
+      Reader.open(at + 2, end);
+      const key = Reader.uint();
+      if (!Reader.failed && Claims.add(key)) {
+        at = Reader.at;
+        continue;
+      }
+    }
     Reader.open(at, end);
     Reader.skip();
     const next = Reader.at;

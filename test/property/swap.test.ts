@@ -6,6 +6,7 @@ import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { Chain } from '../../host/src/decode/chain.js';
 import { loadDecoder } from '../../host/src/decode/load.js';
+import { Completeness } from '../../host/src/gen/records.js';
 import { Random } from '../fuzz/random.js';
 import { Subject } from '../fuzz/subject.js';
 import { type Exchange, h2Pieces } from '../lib/h2-wire.js';
@@ -86,4 +87,31 @@ test('an HTTP/2 connection goes from one instance to the next with its header ta
     ),
     { numRuns: RUNS * 3 },
   );
+});
+
+test('thousands of connections go over, in whatever order their messages end', () => {
+  const random = new Random(7);
+  const conns = Array.from({ length: 3000 }, (_, n) => new Wire({ tgid: 1 + (n % 50), ssl: 64 * n, generation: n }));
+  const lane0: Buffer[] = [];
+  const chain = new Chain([http], { tap: (_, lane, bytes) => lane === 0 && void lane0.push(Buffer.from(bytes)) });
+  const ignore = () => undefined;
+  const give = (wire: Wire) => {
+    for (const record of wire.records.splice(0)) chain.process(record, ignore);
+  };
+  const order = conns.map((wire) => ({ wire, at: random.below(1 << 30) })).sort((a, b) => a.at - b.at);
+  for (const { wire } of order) give(wire.write('GET / HTTP/1.1\r\n\r\n'));
+  order.sort((a, b) => (a.at % 1009) - (b.at % 1009));
+  order.forEach(({ wire }, i) => {
+    // Each instance is replaced before it has seen everything through, and one more than may see things through at a time.
+    if (i % 1000 === 1) chain.swap(http, ignore);
+    give(wire.read('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'));
+    if (random.once(2)) give(wire.close());
+  });
+  const messages = messagesOf(unpackAll(Buffer.concat(lane0)));
+  assert.equal(messages.length, 6000);
+  assert.deepEqual(
+    messages.filter(({ end }) => end?.completeness !== Completeness.full),
+    [],
+  );
+  assert.deepEqual([chain.stats()['http']?.traps, chain.stats()['http']?.rejected], [0, 0]);
 });

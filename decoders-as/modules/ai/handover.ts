@@ -8,7 +8,7 @@ import { claimsOver, Exchange, exchangeCount, exchangeKey, findExchange, oldestE
 import { Tag } from './handed';
 import { giveStdio, takeStdio } from './mcp-stdio';
 import { giveResults, takeResult } from './tool-result';
-import { giveVerdicts, takeVerdict } from './verdict';
+import { giveVerdicts, takeVerdict, watchedCount } from './verdict';
 
 /** Is this exchange another instance's? */
 export function isForeign(conn: u64, stream: u32): bool {
@@ -39,6 +39,10 @@ function take(tag: u32, at: usize, end: usize): i32 {
   return Reader.failed ? Status.BAD : Status.DONE;
 }
 
+function held(): u32 {
+  return exchangeCount() + watchedCount();
+}
+
 export function initHandover(): void {
-  defineHandover(1, 0, give, take, exchangeCount);
+  defineHandover(1, 0, give, take, held);
 }

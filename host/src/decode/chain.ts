@@ -87,7 +87,6 @@ export class Chain {
       }
       return report;
     }
-    const start = performance.now();
     this.stages.push(this.newStage(decoder));
     try {
       this.connect();
@@ -96,7 +95,7 @@ export class Chain {
       this.connect();
       throw error;
     }
-    return { bytes: 0, held: 0, pause_ms: performance.now() - start };
+    return { bytes: 0, held: 0 };
   }
 
   /** Takes a module away; what it has to tell goes to toHost. */
@@ -119,6 +118,11 @@ export class Chain {
   guard(name: string, limitMs: number): void {
     const stage = this.find(name);
     if (stage) stage.guardMs = limitMs;
+  }
+
+  /** Makes what the next swap to this module takes. @throws DecoderError `refused`. */
+  prepare(decoder: LoadedDecoder): void {
+    this.find(decoder.name)?.prepare(decoder);
   }
 
   /** Tries a module beside the one of its name. @throws DecoderError `refused`. */

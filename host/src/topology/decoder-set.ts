@@ -1,6 +1,7 @@
 // The decoder modules in use while the daemon runs: swaps, rolls back, pins and switches off, one change after the other, with an audit line for each.
 
 import type { CanaryReport } from '../decode/canary.js';
+import { type CompiledDecoder, compileDecoder, DecoderError } from '../decode/decoder-module.js';
 import { type DecoderFile, loadDecoder } from '../decode/load.js';
 import type { Incident, SwapReport } from '../decode/stage.js';
 import { verifyInThread } from '../decode/verify-thread.js';
@@ -47,12 +48,18 @@ export interface DecoderState {
   readonly previous: readonly Version[];
 }
 
+/** What a change did to a shard. */
+export interface ShardChange extends SwapReport {
+  /** Longest that the shard stood still for one step of it, ms. */
+  readonly pause_ms: number;
+}
+
 /** What a change did. */
 export interface ChangeReport {
   readonly entry: AuditEntry;
   readonly canary: CanaryReport | null;
   /** By shard. */
-  readonly shards: readonly SwapReport[];
+  readonly shards: readonly ShardChange[];
 }
 
 export interface DecoderSetOptions {
@@ -154,6 +161,8 @@ export class DecoderSet {
    * @throws HostError DECODER when it does not keep the rules, or as swap().
    */
   async offer(bytes: Uint8Array<ArrayBuffer>, label: string, by: string, name?: string): Promise<ChangeReport> {
+    // Compiled here first: threads share the code of the same bytes, so what the trial makes fast is fast for the shards.
+    const warm = compiled(bytes);
     const verdict = await verifyInThread(label, { bytes });
     const failed = verdict.checks.find(({ passed }) => !passed);
     if (failed) {
@@ -162,6 +171,7 @@ export class DecoderSet {
       throw new HostError('DECODER', `${label} is refused: ${why}`, 'Try it with `oisp-host decoders verify`.');
     }
     const file = loadDecoder(label, bytes);
+    if (file.compiled.sha256 !== warm?.sha256) throw new HostError('DECODER', `${label} changed while it was verified`);
     if (name !== undefined && file.name !== name)
       throw new HostError('DECODER', `the file is a module ${file.name}, not ${name}`, `Say \`oisp-host decoders swap ${file.name} FILE\` if you mean that.`);
     return await this.swap(file, by);
@@ -237,9 +247,9 @@ export class DecoderSet {
   }
 
   /** @throws HostError DECODER when a shard refuses it; those before have the old one again. */
-  async #replace(file: DecoderFile, before: DecoderFile | undefined, by: string): Promise<SwapReport[]> {
+  async #replace(file: DecoderFile, before: DecoderFile | undefined, by: string): Promise<ShardChange[]> {
     const { pool } = this.options;
-    const reports: SwapReport[] = [];
+    const reports: ShardChange[] = [];
     for (let shard = 0; shard < pool.shards; shard++) {
       try {
         reports.push(await this.#put(shard, file, true));
@@ -254,20 +264,21 @@ export class DecoderSet {
     return reports;
   }
 
-  async #put(shard: number, file: DecoderFile, isNew: boolean): Promise<SwapReport> {
-    const report = await this.#deliver(shard, { op: 'swap', decoder: loaded(file) });
+  async #put(shard: number, file: DecoderFile, isNew: boolean): Promise<ShardChange> {
+    const prepared = await this.options.pool.change(shard, { op: 'prepare', decoder: loaded(file) });
+    const { swapped, pauseMs = 0 } = await this.#deliver(shard, { op: 'swap', decoder: loaded(file) });
     await this.options.pool.change(shard, { op: 'guard', name: file.name, limitMs: isNew ? NEW_MODULE_MS : 0 });
-    return report ?? { bytes: 0, held: 0, pause_ms: 0 };
+    return { ...(swapped ?? { bytes: 0, held: 0 }), pause_ms: Math.max(prepared.pauseMs ?? 0, pauseMs) };
   }
 
-  async #deliver(shard: number, change: DecoderChange): Promise<SwapReport | undefined> {
-    return (await this.options.deliver(this.options.pool.change(shard, change))).swapped;
+  #deliver(shard: number, change: DecoderChange): Promise<ShardAnswer> {
+    return this.options.deliver(this.options.pool.change(shard, change));
   }
 
   async #back(name: string, slot: Slot, action: AuditAction, by: string, why: string | null): Promise<ChangeReport> {
     const [file, ...rest] = slot.previous;
     if (!file) throw new HostError('DECODER', `there is no module before this ${name}`, 'A daemon remembers what it has swapped since it started.');
-    const shards: SwapReport[] = [];
+    const shards: ShardChange[] = [];
     for (let shard = 0; shard < this.options.pool.shards; shard++) shards.push(await this.#put(shard, file, false));
     this.#slots.set(name, { ...slotOf(file), previous: rest });
     return { entry: this.#tell(action, name, slot.current, file, by, why), canary: null, shards };
@@ -309,6 +320,16 @@ export class DecoderSet {
     const done = this.#changes.then(change);
     this.#changes = done.catch(() => undefined);
     return done;
+  }
+}
+
+/** undefined: it cannot be compiled, which verification says better. */
+function compiled(bytes: Uint8Array<ArrayBuffer>): CompiledDecoder | undefined {
+  try {
+    return compileDecoder(bytes);
+  } catch (error) {
+    if (error instanceof DecoderError) return undefined;
+    throw error;
   }
 }
 

@@ -41,6 +41,8 @@ export interface ShardAnswer {
   swapped?: SwapReport;
   canary?: CanaryReport;
   refused?: string;
+  /** How long the shard stood still for it, ms. */
+  pauseMs?: number;
   /** Lines for the daemon's log since the last answer; never captured bytes. */
   log: string[];
 }
@@ -55,7 +57,7 @@ function log(line: string): void {
   if (lines.length < MAX_LOG_LINES) lines.push(line);
 }
 
-type Performed = ShardOutput & Pick<ShardAnswer, 'stats' | 'swapped' | 'canary' | 'refused'>;
+type Performed = ShardOutput & Pick<ShardAnswer, 'stats' | 'swapped' | 'canary' | 'refused' | 'pauseMs'>;
 const NOTHING: Performed = { events: [], notes: [], incidents: [] };
 
 function load({ decoders, off, guards, host, version, shard: number, flags, calls }: Extract<ShardTask, { kind: 'load' }>): Performed {
@@ -72,8 +74,10 @@ function load({ decoders, off, guards, host, version, shard: number, flags, call
 }
 
 function change(by: Shard, what: DecoderChange): Performed {
+  const began = performance.now();
   try {
-    return by.change(what);
+    const done = by.change(what);
+    return { ...done, pauseMs: performance.now() - began };
   } catch (error) {
     if (!(error instanceof DecoderError)) throw error;
     return { ...NOTHING, refused: error.message };

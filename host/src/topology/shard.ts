@@ -45,6 +45,7 @@ export interface ShardOutput {
 /** What is changed of the modules of a shard while it runs. */
 export type DecoderChange =
   | { op: 'swap'; decoder: LoadedDecoder }
+  | { op: 'prepare'; decoder: LoadedDecoder }
   | { op: 'remove'; name: string }
   | { op: 'off'; name: string }
   | { op: 'guard'; name: string; limitMs: number }
@@ -118,6 +119,9 @@ export class Shard {
         const canary = chain.endCanary(change.name);
         return { ...this.taken(), ...(canary && { canary }) };
       }
+      case 'prepare':
+        chain.prepare(change.decoder);
+        break;
       case 'remove':
         chain.remove(change.name, sink);
         break;
